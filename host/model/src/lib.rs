@@ -1,0 +1,18 @@
+//! What a decision is about.
+//!
+//! Pure types and the FHIR request parser, nothing else: no HTTP framework, no SQL, no engine, no
+//! clock. Everything further in than [`parse`] works on these types and never on raw strings.
+
+pub mod decision;
+pub mod fhir;
+pub mod instant;
+pub mod parse;
+pub mod people;
+pub mod request;
+pub mod strict;
+
+pub use decision::{Basis, Decision, Obligation, Outcome, TraceOutcome, TraceStep};
+pub use fhir::{FhirBase, FhirRequest, Interaction, Method, Parameter, ReturnPreference};
+pub use instant::Millis;
+pub use people::{Relationship, Subject, SubjectKind};
+pub use request::{DecisionRequest, Fact, PolicyInput, ReleasePin, Stored};

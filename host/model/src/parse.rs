@@ -1,0 +1,1 @@
+//! FHIR request parser.
