@@ -1,0 +1,375 @@
+//! The directory: who is related to which patient, and how.
+//!
+//! Rows are keyed by tenant, user, patient and kind. Each change raises the revision of the directory
+//! in the same transaction, so an answer can say exactly which state of the directory it rests on.
+
+use std::collections::HashSet;
+
+use chartgate_model::{Millis, Relationship};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::validate::{self, InvalidMember};
+use super::{Store, StoreError};
+
+/// What answers from here call themselves.
+pub const SOURCE: &str = "directory";
+/// The most rows one page of [`Store::list`] holds.
+pub const MAX_PAGE: usize = 1_000;
+
+const COLUMNS: &str = "user, patient, kind, level, status, via, start_ms, end_ms";
+
+/// What a change did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// there was no such relationship
+    Created,
+    /// it was there and differed
+    Updated,
+    /// it was there and is gone
+    Deleted,
+    /// it was so already, or was never there: the revision stays
+    Unchanged,
+}
+
+/// Outcome of one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// revision of the directory after it
+    pub revision: u64,
+    /// what it did
+    pub effect: Effect,
+}
+
+/// Outcome of a bulk change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bulk {
+    /// revision of the directory after it
+    pub revision: u64,
+    /// rows that were not there
+    pub created: usize,
+    /// rows that differed
+    pub updated: usize,
+    /// rows that were so already
+    pub unchanged: usize,
+}
+
+/// Which rows to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// only this user's, `Practitioner/17`
+    pub user: Option<String>,
+    /// only this patient's, a bare id
+    pub patient: Option<String>,
+}
+
+/// Where a page ended. Its text form is `Type/id/patient/kind`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    user: String,
+    patient: String,
+    kind: String,
+}
+
+impl Cursor {
+    /// Read the text form.
+    pub fn parse(text: &str) -> Result<Self, InvalidMember> {
+        let bad = || InvalidMember { member: "after", message: "not a cursor of an earlier page".into() };
+        let (rest, kind) = text.rsplit_once('/').ok_or_else(bad)?;
+        let (user, patient) = rest.rsplit_once('/').ok_or_else(bad)?;
+        let cursor = Self { user: user.into(), patient: patient.into(), kind: kind.into() };
+        let parts = [validate::user(user), validate::patient(patient), validate::kind(kind)];
+        if parts.iter().any(Result::is_err) { Err(bad()) } else { Ok(cursor) }
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.user, self.patient, self.kind)
+    }
+}
+
+/// Some rows, in the order of user, patient and kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// the rows
+    pub relationships: Vec<Relationship>,
+    /// where the next page begins; absent on the last
+    pub next: Option<Cursor>,
+    /// revision of the directory they were read at
+    pub revision: u64,
+}
+
+impl Store {
+    /// Set a relationship: create it, or replace the one of the same tenant, user, patient and kind.
+    pub fn put(&self, tenant: &str, given: &Relationship, now: Millis) -> Result<Change, StoreError> {
+        validate::tenant(tenant)?;
+        validate::relationship(given)?;
+        self.write(|transaction| {
+            let effect = put_row(transaction, tenant, given, now)??;
+            change(transaction, effect)
+        })
+    }
+
+    /// Set many relationships in one transaction: all or, on any error, none. Two entries for the same
+    /// user, patient and kind are ambiguous and refused.
+    pub fn put_many(&self, tenant: &str, given: &[Relationship], now: Millis) -> Result<Bulk, StoreError> {
+        validate::tenant(tenant)?;
+        let mut seen = HashSet::with_capacity(given.len());
+        for (index, entry) in given.iter().enumerate() {
+            validate::relationship(entry).map_err(|source| StoreError::Entry { index, source })?;
+            if !seen.insert((&entry.user, &entry.patient, &entry.kind)) {
+                let source = InvalidMember { member: "kind", message: "an earlier entry sets the same".into() };
+                return Err(StoreError::Entry { index, source });
+            }
+        }
+        self.write(|transaction| {
+            let mut bulk = Bulk::default();
+            for (index, entry) in given.iter().enumerate() {
+                let effect = put_row(transaction, tenant, entry, now)?;
+                match effect.map_err(|source| StoreError::Entry { index, source })? {
+                    Effect::Created => bulk.created += 1,
+                    Effect::Updated | Effect::Deleted => bulk.updated += 1,
+                    Effect::Unchanged => bulk.unchanged += 1,
+                }
+            }
+            raise(transaction, bulk.created + bulk.updated)?;
+            bulk.revision = revision(transaction)?;
+            Ok(bulk)
+        })
+    }
+
+    /// Mark a relationship revoked. The row stays, so that it goes on beating grants from elsewhere.
+    pub fn revoke(
+        &self,
+        tenant: &str,
+        user: &str,
+        patient: &str,
+        kind: &str,
+        now: Millis,
+    ) -> Result<Change, StoreError> {
+        validate::tenant(tenant)?;
+        let now = to_column(now.0, "updated_ms")?;
+        self.write(|transaction| {
+            let rows = transaction.execute(
+                "UPDATE relationships SET status = 'revoked', updated_ms = max(updated_ms, ?5)
+                 WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4 AND status <> 'revoked'",
+                params![tenant, user, patient, kind, now],
+            )?;
+            change(transaction, if rows == 0 { Effect::Unchanged } else { Effect::Updated })
+        })
+    }
+
+    /// Forget a relationship. Unlike [`Store::revoke`] nothing is left that beats grants from elsewhere.
+    pub fn delete(&self, tenant: &str, user: &str, patient: &str, kind: &str) -> Result<Change, StoreError> {
+        validate::tenant(tenant)?;
+        self.write(|transaction| {
+            let rows = transaction.execute(
+                "DELETE FROM relationships WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4",
+                params![tenant, user, patient, kind],
+            )?;
+            change(transaction, if rows == 0 { Effect::Unchanged } else { Effect::Deleted })
+        })
+    }
+
+    /// One relationship, whatever its status.
+    pub fn get(&self, tenant: &str, user: &str, patient: &str, kind: &str) -> Result<Option<Relationship>, StoreError> {
+        self.read(|transaction| one(transaction, tenant, user, patient, kind))
+    }
+
+    /// A page of at most `limit` rows (and never more than [`MAX_PAGE`]) that follow `after`.
+    pub fn list(
+        &self,
+        tenant: &str,
+        filter: &Filter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        validate::tenant(tenant)?;
+        let limit = limit.clamp(1, MAX_PAGE);
+        let (user, patient, kind) = after.map_or(("", "", ""), |c| (&c.user, &c.patient, &c.kind));
+        self.read(|transaction| {
+            let mut statement = transaction.prepare_cached(&list_sql(filter))?;
+            let bound = (tenant, user, patient, kind, &filter.user, &filter.patient, to_limit(limit));
+            let rows = statement.query_map(bound, relationship)?;
+            let mut relationships = rows.collect::<Result<Result<Vec<_>, _>, _>>()??;
+            let more = relationships.len() > limit;
+            relationships.truncate(limit);
+            let next = relationships.last().filter(|_| more).map(|last| Cursor {
+                user: last.user.clone(),
+                patient: last.patient.clone(),
+                kind: last.kind.clone(),
+            });
+            Ok(Page { relationships, next, revision: revision(transaction)? })
+        })
+    }
+
+    /// All relationships between a user and a patient, and the revision they were read at.
+    pub fn between(&self, tenant: &str, user: &str, patient: &str) -> Result<(Vec<Relationship>, u64), StoreError> {
+        self.read(|transaction| {
+            let mut statement = transaction.prepare_cached(
+                "SELECT user, patient, kind, level, status, via, start_ms, end_ms FROM relationships
+                 WHERE tenant = ?1 AND user = ?2 AND patient = ?3 ORDER BY kind",
+            )?;
+            let rows = statement.query_map([tenant, user, patient], relationship)?;
+            let relationships = rows.collect::<Result<Result<_, _>, _>>()??;
+            Ok((relationships, revision(transaction)?))
+        })
+    }
+
+    /// Relationships of a user, ordered by patient, at most `limit`; whether there are more; and the
+    /// revision they were read at.
+    ///
+    /// SECURITY: a patient is listed with all rows or not at all. Cutting between two rows of one patient
+    /// could keep a grant and lose the revocation that beats it.
+    pub fn of_user(
+        &self,
+        tenant: &str,
+        user: &str,
+        limit: usize,
+    ) -> Result<(Vec<Relationship>, bool, u64), StoreError> {
+        self.read(|transaction| {
+            let mut statement = transaction.prepare_cached(
+                "SELECT user, patient, kind, level, status, via, start_ms, end_ms FROM relationships
+                 WHERE tenant = ?1 AND user = ?2 ORDER BY patient, kind LIMIT ?3",
+            )?;
+            let rows = statement.query_map(params![tenant, user, to_limit(limit)], relationship)?;
+            let mut relationships = rows.collect::<Result<Result<Vec<_>, _>, _>>()??;
+            let truncated = relationships.len() > limit;
+            if truncated && let Some(cut) = relationships.pop() {
+                relationships.retain(|kept: &Relationship| kept.patient != cut.patient);
+            }
+            Ok((relationships, truncated, revision(transaction)?))
+        })
+    }
+
+    /// The revision of the directory: how many changes it has seen.
+    pub fn revision(&self) -> Result<u64, StoreError> {
+        self.read(revision)
+    }
+}
+
+/// Both filters are part of the text, so that SQLite picks the index that serves them.
+fn list_sql(filter: &Filter) -> String {
+    let user = if filter.user.is_some() { "user = ?5" } else { "?5 IS NULL" };
+    let patient = if filter.patient.is_some() { "patient = ?6" } else { "?6 IS NULL" };
+    format!(
+        "SELECT {COLUMNS} FROM relationships
+         WHERE tenant = ?1 AND (user, patient, kind) > (?2, ?3, ?4) AND {user} AND {patient}
+         ORDER BY user, patient, kind LIMIT ?7"
+    )
+}
+
+/// Write one row, unless it is so already. The inner error is the entry's own fault.
+fn put_row(
+    transaction: &Transaction<'_>,
+    tenant: &str,
+    given: &Relationship,
+    now: Millis,
+) -> Result<Result<Effect, InvalidMember>, StoreError> {
+    let before = one(transaction, tenant, &given.user, &given.patient, &given.kind)?;
+    let effect = match &before {
+        None => Effect::Created,
+        Some(before) if same(before, given) => return Ok(Ok(Effect::Unchanged)),
+        // SECURITY: what is not ordinary never reaches a policy, so this would silently lift whatever
+        // the ordinary row restricts: a revocation, an end, a lower level.
+        Some(before) if !before.is_break_glass() && given.is_break_glass() => {
+            let message = "would hide the ordinary relationship of the same kind, delete that first".to_owned();
+            return Ok(Err(InvalidMember { member: "via", message }));
+        }
+        Some(_) => Effect::Updated,
+    };
+    let column = |instant: Option<Millis>, name| instant.map(|instant| to_column(instant.0, name)).transpose();
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO relationships
+             (tenant, user, patient, kind, level, status, via, start_ms, end_ms, updated_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            tenant,
+            given.user,
+            given.patient,
+            given.kind,
+            given.level,
+            given.status,
+            given.via,
+            column(given.start, "start_ms")?,
+            column(given.end, "end_ms")?,
+            to_column(now.0, "updated_ms")?,
+        ])?;
+    Ok(Ok(effect))
+}
+
+/// Equal in everything that is stored; who vouches for it is not.
+fn same(stored: &Relationship, given: &Relationship) -> bool {
+    *stored == Relationship { source: stored.source.clone(), ..given.clone() }
+}
+
+fn one(
+    transaction: &Transaction<'_>,
+    tenant: &str,
+    user: &str,
+    patient: &str,
+    kind: &str,
+) -> Result<Option<Relationship>, StoreError> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT user, patient, kind, level, status, via, start_ms, end_ms FROM relationships
+         WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4",
+    )?;
+    statement.query_row([tenant, user, patient, kind], relationship).optional()?.transpose()
+}
+
+fn relationship(row: &Row<'_>) -> Result<Result<Relationship, StoreError>, rusqlite::Error> {
+    let (start, end): (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
+    let instant = |value: Option<i64>, column| value.map(|value| from_column(value, column).map(Millis)).transpose();
+    let (start, end) = match (instant(start, "start_ms"), instant(end, "end_ms")) {
+        (Ok(start), Ok(end)) => (start, end),
+        (Err(error), _) | (_, Err(error)) => return Ok(Err(error)),
+    };
+    Ok(Ok(Relationship {
+        user: row.get(0)?,
+        patient: row.get(1)?,
+        kind: row.get(2)?,
+        level: row.get(3)?,
+        status: row.get(4)?,
+        via: row.get(5)?,
+        source: SOURCE.to_owned(),
+        start,
+        end,
+    }))
+}
+
+fn change(transaction: &Transaction<'_>, effect: Effect) -> Result<Change, StoreError> {
+    raise(transaction, usize::from(effect != Effect::Unchanged))?;
+    Ok(Change { revision: revision(transaction)?, effect })
+}
+
+fn raise(transaction: &Transaction<'_>, changes: usize) -> Result<(), StoreError> {
+    if changes > 0 {
+        let changes = i64::try_from(changes).map_err(|_| StoreError::Unreadable { column: "revision" })?;
+        transaction.execute("UPDATE directory SET revision = revision + ?1 WHERE id = 1", [changes])?;
+    }
+    Ok(())
+}
+
+fn revision(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+    let mut statement = transaction.prepare_cached("SELECT revision FROM directory WHERE id = 1")?;
+    from_column(statement.query_row([], |row| row.get(0))?, "revision")
+}
+
+fn from_column(value: i64, column: &'static str) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::Unreadable { column })
+}
+
+fn to_column(value: u64, column: &'static str) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(|_| StoreError::Unreadable { column })
+}
+
+/// One row more than wanted tells whether there are more.
+fn to_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+#[cfg(test)]
+#[path = "relationships_tests.rs"]
+mod tests;

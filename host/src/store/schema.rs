@@ -1,0 +1,85 @@
+//! The tables, and how an older database becomes a current one.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::error::StoreError;
+
+/// `CHGT`: marks a file as ours, so that another program's database is never migrated.
+const APPLICATION_ID: i64 = 0x4348_4754;
+
+/// Step `n` brings a database from `user_version` n to n + 1. Steps that were released never change.
+///
+/// The checks repeat what [`super::validate`] asks, because a hand-edited row must not reach a policy.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE directory (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        revision INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO directory (id, revision) VALUES (1, 0);
+
+    CREATE TABLE relationships (
+        tenant TEXT NOT NULL,
+        user TEXT NOT NULL,
+        patient TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        level TEXT NOT NULL CHECK (level IN ('full', 'limited', 'read-only')),
+        status TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'revoked')),
+        via TEXT NOT NULL CHECK (via <> ''),
+        start_ms INTEGER CHECK (start_ms >= 0),
+        end_ms INTEGER CHECK (end_ms >= 0),
+        updated_ms INTEGER NOT NULL CHECK (updated_ms >= 0),
+        PRIMARY KEY (tenant, user, patient, kind),
+        CHECK (start_ms < end_ms)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX relationships_of_patient ON relationships (tenant, patient, user, kind);
+
+    CREATE TABLE rollout (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        revision INTEGER NOT NULL CHECK (revision > 0),
+        active TEXT,
+        previous TEXT,
+        pins TEXT NOT NULL,
+        activated_at_ms INTEGER NOT NULL CHECK (activated_at_ms >= 0)
+    ) STRICT;
+"];
+
+/// The newest schema this host can read.
+pub(super) const KNOWN_VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Refuse a file of another program or a later host before anything in it is changed.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    version(connection, path).map(drop)
+}
+
+/// Make the database at `path` current. Two processes may try at once: the second finds the work done.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = version(&transaction, path)?;
+    let missing = usize::try_from(found).map_err(|_| StoreError::Unreadable { column: "user_version" })?;
+    for step in MIGRATIONS.iter().skip(missing) {
+        transaction.execute_batch(step)?;
+    }
+    if found < KNOWN_VERSION {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", KNOWN_VERSION)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The schema version found, provided that the database is ours or still empty.
+fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, found) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let fresh = application == 0 && found == 0 && tables == 0;
+    if application != APPLICATION_ID && !fresh {
+        return Err(StoreError::Foreign { path: path.to_owned() });
+    }
+    if found > KNOWN_VERSION {
+        return Err(StoreError::NewerVersion { path: path.to_owned(), found, known: KNOWN_VERSION });
+    }
+    Ok(found)
+}
