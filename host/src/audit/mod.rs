@@ -1,1 +1,12 @@
-//! Pending.
+//! The decision log: what was decided, on what, complete enough to decide it again.
+
+pub mod canonical;
+pub mod log;
+pub mod read;
+pub mod record;
+mod segment;
+mod writer;
+
+pub use log::{DecisionLog, Durability, LogError, LogOptions};
+pub use read::{LogLine, LogLines, ReadError, read_lines};
+pub use record::{ChangeRecord, DecisionRecord, InputRecord, ObligationRecord, OutcomeRecord, RawText, ReleaseRecord};

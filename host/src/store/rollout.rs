@@ -213,7 +213,8 @@ mod tests {
     #[test]
     fn malformed_states_are_refused() {
         let (_dir, store) = open();
-        let table: [(&str, fn(&mut RolloutState)); 8] = [
+        type Spoil = fn(&mut RolloutState);
+        let table: [(&str, Spoil); 8] = [
             ("active", |s| s.active = Some("smart-access@1.0.0".into())),
             ("previous", |s| s.previous = Some("sha256:AB".into())),
             ("pins.release", |s| s.pins.iter_mut().for_each(|p| p.release.clear())),
