@@ -1,0 +1,263 @@
+//! One resource judged: a read, a version, an operation on an instance, and each image of a write.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::access::reach::{Failures, Stop};
+use crate::access::relationship::Standing;
+use crate::compartment::{Membership, membership, own_chart};
+use crate::decide::{Permit, Walk};
+use crate::interaction::Form;
+use crate::json::{Json, Malformed, Value};
+use crate::reason::Reason;
+use crate::rule::Rule;
+use crate::scope::{Clause, Letters};
+use crate::tables::{Class, ResourceType};
+use crate::types::Interaction;
+
+/// The reason of a permit that rests on the type alone.
+pub(crate) fn type_reason(on: &ResourceType) -> Option<Reason> {
+    match on.class {
+        Class::Shared => Some(Reason::SharedDirectory),
+        Class::Definitional => Some(Reason::Definitional),
+        Class::Patient | Class::Unruled => None,
+    }
+}
+
+/// What is known of a stored resource.
+pub(crate) enum Image<'a> {
+    Content(&'a [u8]),
+    /// the server was asked and has none
+    Absent,
+    /// it was not supplied, and will not be
+    Withheld,
+}
+
+impl<'a> Walk<'_, 'a> {
+    /// `read`, `vread`, instance history and instance operations.
+    pub(crate) fn instance(
+        &mut self,
+        on: &'static ResourceType,
+        form: Form,
+        clauses: &[Clause<'a>],
+    ) -> Result<Permit, Stop> {
+        let id = self.request.id.ok_or(Reason::RequestMalformed)?;
+        // Each version, or each resource of the patient, is a resource of its own.
+        if form == Form::Everything
+            || (form == Form::InstanceHistory && on.class == Class::Patient && on.name != "Patient")
+        {
+            let standing = if form == Form::Everything { self.by_id(clauses, id)? } else { self.by_scope(clauses)? };
+            return self.filtered(standing);
+        }
+        let unfiltered: Vec<Clause<'a>> = clauses.iter().filter(|clause| clause.filter.is_empty()).cloned().collect();
+        if !unfiltered.is_empty() && on.class != Class::Patient {
+            return self.directory(on, &unfiltered);
+        }
+        if !unfiltered.is_empty() && on.name == "Patient" {
+            // Whose record it is stands in the URL: no content needed.
+            match self.by_id(&unfiltered, id) {
+                Err(Stop::Deny(_)) if unfiltered.len() < clauses.len() => {}
+                verdict => return verdict.map(|standing| Permit::by(standing.reason, standing.end_ms)),
+            }
+        }
+        match self.stored(on, id)? {
+            Image::Absent => {
+                self.trace.fail(Rule::Content, || format!("{}/{id} is not there", on.name));
+                Err(Reason::ContentAbsent.into())
+            }
+            Image::Content(bytes) => {
+                let standing = self.image(bytes, on, Some(id), Letters::R, clauses)?;
+                Ok(Permit::by(type_reason(on).unwrap_or(standing.reason), standing.end_ms))
+            }
+            Image::Withheld if self.request.declares("response-filter") => {
+                let standing = self.by_scope(clauses)?;
+                self.filtered(standing)
+            }
+            Image::Withheld => Err(Reason::ContentMissing.into()),
+        }
+    }
+
+    /// Type-level reads of shared and definitional types: the clause has to be alive, nothing more.
+    pub(crate) fn directory(&mut self, on: &ResourceType, clauses: &[Clause<'a>]) -> Result<Permit, Stop> {
+        let standing = self.by_scope(clauses)?;
+        Ok(Permit::by(type_reason(on).unwrap_or(standing.reason), standing.end_ms))
+    }
+
+    /// Some clause is alive: `user/` always, `patient/` while the user may reach the launch patient.
+    pub(crate) fn by_scope(&mut self, clauses: &[Clause<'a>]) -> Result<Standing, Stop> {
+        let mut failures = Failures::default();
+        for clause in clauses {
+            let verdict = match self.people.bound(clause, &mut self.trace) {
+                Ok(None) => Ok(Standing { reason: Reason::PermittedPatients, end_ms: None }),
+                Ok(Some(patient)) => self.people.standing(patient, false, &mut self.trace),
+                Err(reason) => Err(reason.into()),
+            };
+            match verdict {
+                Ok(standing) => return Ok(standing),
+                Err(stop) => failures.add(stop),
+            }
+        }
+        Err(failures.into_stop(Reason::ScopeInsufficient))
+    }
+
+    /// A clause reaches the patient whose id stands in the URL.
+    fn by_id(&mut self, clauses: &[Clause<'a>], id: &str) -> Result<Standing, Stop> {
+        let named = own_chart(id);
+        let mut failures = Failures::default();
+        for clause in clauses {
+            match self.people.reaches(clause, &named.patient, false, &mut self.trace) {
+                Ok(standing) => {
+                    self.trace.pass(Rule::Compartment, || format!("Patient/{id} is that patient's own record"));
+                    return Ok(standing);
+                }
+                Err(stop) => failures.add(stop),
+            }
+        }
+        Err(failures.into_stop(Reason::ScopeInsufficient))
+    }
+
+    /// A permit that rests on the caller judging each resource of the answer.
+    pub(crate) fn filtered(&mut self, standing: Standing) -> Result<Permit, Stop> {
+        let mut permit = Permit::by(standing.reason, standing.end_ms);
+        self.oblige(&mut permit, "response-filter", String::from("{}"))?;
+        Ok(permit)
+    }
+
+    /// The stored resource the request names.
+    pub(crate) fn stored(&mut self, on: &ResourceType, id: &str) -> Result<Image<'a>, Stop> {
+        let key = match self.request.version {
+            Some(version) if self.request.interaction == Interaction::Vread => {
+                format!("{}/{id}/_history/{version}", on.name)
+            }
+            _ => format!("{}/{id}", on.name),
+        };
+        match self.request.stored.iter().find(|stored| stored.key == key) {
+            Some(stored) => Ok(stored.content.map_or(Image::Absent, Image::Content)),
+            None if self.request.facts_final => Ok(Image::Withheld),
+            None => {
+                self.trace.need(Rule::Content, || key.clone());
+                Err(Stop::Needs(Vec::from([format!("resource/{key}")])))
+            }
+        }
+    }
+
+    /// Judge one image of a resource by one letter: some clause reaches a patient it names and its
+    /// granular filter matches.
+    pub(crate) fn image(
+        &mut self,
+        bytes: &[u8],
+        on: &'static ResourceType,
+        id: Option<&str>,
+        letter: Letters,
+        clauses: &[Clause<'a>],
+    ) -> Result<Standing, Stop> {
+        let malformed = |_: Malformed| Stop::Deny(Reason::ContentMalformed);
+        let json = Json::parse(bytes).map_err(malformed)?;
+        let resource = json.root();
+        self.names_itself(resource, on, id)?;
+        let members = membership(resource, on, self.request.base, &self.settings).map_err(malformed)?;
+        let mut failures = Failures::default();
+        for clause in clauses {
+            let matches = clause.filter.matches(resource).map_err(malformed)?;
+            if !clause.filter.is_empty() {
+                self.granular_step(clause, matches);
+            }
+            let verdict = match matches || !Rule::Granular.enforced() {
+                true => self.by_membership(clause, on, &members, letter.writes()),
+                false => Err(Reason::GranularMismatch.into()),
+            };
+            match verdict {
+                Ok(standing) => return Ok(standing),
+                Err(stop) => failures.add(stop),
+            }
+        }
+        Err(failures.into_stop(Reason::ScopeInsufficient))
+    }
+
+    fn granular_step(&mut self, clause: &Clause<'_>, matches: bool) {
+        let detail = || String::from(clause.text);
+        if matches { self.trace.pass(Rule::Granular, detail) } else { self.trace.fail(Rule::Granular, detail) }
+    }
+
+    /// The content is of the type and id asked for.
+    fn names_itself(&mut self, resource: Value<'_, '_>, on: &ResourceType, id: Option<&str>) -> Result<(), Stop> {
+        let text = |name| resource.get_string(name).map_err(|_| Stop::Deny(Reason::ContentMalformed));
+        let same_type = text("resourceType")?.as_deref() == Some(on.name);
+        let same_id = match id {
+            Some(id) => text("id")?.as_deref() == Some(id),
+            None => true,
+        };
+        if !(same_type && same_id) {
+            self.trace.fail(Rule::Body, || format!("the content is not {}/{}", on.name, id.unwrap_or("(new)")));
+            Rule::Body.refuse(Reason::BodyMismatch)?;
+        }
+        Ok(())
+    }
+
+    /// A clause reaches a patient by a parameter that confers access; for exclusive types, every
+    /// patient the resource names.
+    fn by_membership(
+        &mut self,
+        clause: &Clause<'a>,
+        on: &'static ResourceType,
+        members: &Membership,
+        writing: bool,
+    ) -> Result<Standing, Stop> {
+        if on.class != Class::Patient {
+            return self.by_scope(core::slice::from_ref(clause));
+        }
+        let standing = self.conferred(clause, members, writing)?;
+        if !on.exclusive {
+            return Ok(standing);
+        }
+        self.exclusively(clause, members, writing, standing)
+    }
+
+    fn conferred(&mut self, clause: &Clause<'a>, members: &Membership, writing: bool) -> Result<Standing, Stop> {
+        let mut failures = Failures::default();
+        for named in &members.named {
+            let confers = if writing { named.write } else { named.read };
+            let line = || format!("{} names Patient/{}", named.parameter, named.patient);
+            if !confers && Rule::Compartment.enforced() {
+                self.trace.fail(Rule::Compartment, || format!("{}, which confers nothing", line()));
+                continue;
+            }
+            self.trace.pass(Rule::Compartment, line);
+            match self.people.reaches(clause, &named.patient, writing, &mut self.trace) {
+                Ok(standing) => return Ok(standing),
+                Err(stop) => failures.add(stop),
+            }
+        }
+        Err(failures.into_stop(Reason::NotInCompartment))
+    }
+
+    fn exclusively(
+        &mut self,
+        clause: &Clause<'a>,
+        members: &Membership,
+        writing: bool,
+        mut standing: Standing,
+    ) -> Result<Standing, Stop> {
+        let mut failures = Failures::default();
+        for named in &members.named {
+            match self.people.reaches(clause, &named.patient, writing, &mut self.trace) {
+                Ok(other) => standing.end_ms = standing.end_ms.into_iter().chain(other.end_ms).min(),
+                Err(Stop::Deny(_)) => failures.add(Stop::Deny(Reason::OtherPatient)),
+                Err(needs) => failures.add(needs),
+            }
+        }
+        if members.unclear {
+            failures.add(Stop::Deny(Reason::OtherPatient));
+        }
+        match failures.into_stop(Reason::SelfAccess) {
+            Stop::Deny(Reason::OtherPatient) => {
+                self.trace.fail(Rule::Exclusive, || String::from("the resource names a patient out of reach"));
+                Rule::Exclusive.refuse(Reason::OtherPatient)?;
+                Ok(standing)
+            }
+            Stop::Deny(_) => Ok(standing),
+            needs => Err(needs),
+        }
+    }
+}

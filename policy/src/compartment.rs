@@ -1,0 +1,94 @@
+//! Whose record a resource is: the patients it names, by which parameter, and what that confers.
+
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use crate::json::{Malformed, Value};
+use crate::reference::{Target, target};
+use crate::settings::Settings;
+use crate::tables::ResourceType;
+
+/// A patient named by a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) patient: String,
+    /// the compartment parameter, `_id` for the Patient resource itself
+    pub(crate) parameter: &'static str,
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+/// The patients of one resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) named: Vec<Named>,
+    /// a compartment parameter holds something that could be a patient and cannot be told:
+    /// identifier only, contained, another base
+    pub(crate) unclear: bool,
+}
+
+/// Read the membership of a resource.
+///
+/// SECURITY: only literal, typed references of this base count. Identifier-only, display-only,
+/// contained, `urn:` and foreign references never confer anything.
+pub(crate) fn membership(
+    resource: Value<'_, '_>,
+    on: &'static ResourceType,
+    base: &str,
+    settings: &Settings,
+) -> Result<Membership, Malformed> {
+    let mut membership = Membership::default();
+    if on.name == "Patient" {
+        let id = resource.get_string("id")?.ok_or(Malformed)?;
+        membership.named.push(own_chart(&id));
+    }
+    for member in on.members {
+        for path in member.paths {
+            resource.walk(path, &mut |value| {
+                match named_patient(value, base)? {
+                    Reference::Patient(patient) => membership.named.push(Named {
+                        patient,
+                        parameter: member.parameter,
+                        // A Patient's links point at other people's charts: never a role of the owner.
+                        read: member.read || (settings.role_membership && on.name != "Patient"),
+                        write: member.write,
+                    }),
+                    Reference::NoPatient => {}
+                    Reference::Unclear => membership.unclear = true,
+                }
+                Ok(())
+            })?;
+        }
+    }
+    Ok(membership)
+}
+
+/// A Patient resource is the record of the patient it is.
+pub(crate) fn own_chart(id: &str) -> Named {
+    Named { patient: id.to_string(), parameter: "_id", read: true, write: true }
+}
+
+enum Reference {
+    Patient(String),
+    NoPatient,
+    Unclear,
+}
+
+fn named_patient(value: Value<'_, '_>, base: &str) -> Result<Reference, Malformed> {
+    if !value.is_object() {
+        return Err(Malformed);
+    }
+    let Some(reference) = value.get_string("reference")? else {
+        let declared = value.get_string("type")?;
+        return Ok(if declared.is_some_and(|name| name != "Patient") {
+            Reference::NoPatient
+        } else {
+            Reference::Unclear
+        });
+    };
+    Ok(match target(&reference, base) {
+        Target::Local { resource_type: "Patient", id } => Reference::Patient(id.to_string()),
+        Target::Local { .. } | Target::Elsewhere { maybe_patient: false } => Reference::NoPatient,
+        Target::Elsewhere { maybe_patient: true } => Reference::Unclear,
+    })
+}

@@ -1,0 +1,144 @@
+//! The component: bindings, exports and the allocator. The only file that sees generated code.
+#![allow(unsafe_code, missing_docs, unreachable_pub, reason = "generated bindings and the global allocator")]
+#![allow(clippy::allow_attributes_without_reason, clippy::missing_safety_doc, reason = "generated code")]
+
+use alloc::string::ToString as _;
+use alloc::vec::Vec;
+
+mod bump;
+
+#[global_allocator]
+static ALLOCATOR: bump::Bump = bump::Bump::new();
+
+wit_bindgen::generate!({ path: "../wit", world: "policy" });
+
+use crate::types as own;
+use exports::chartgate::policy::{access, describe};
+
+struct Policy;
+
+export!(Policy);
+
+/// What each interaction usually turns on. `{patient}` is the id of a request for one Patient.
+const TEMPLATES: &[(&str, &[&str])] = &[
+    ("read", &["relationships/{user}/{launch-patient}", "relationships/{user}/{patient}"]),
+    ("search-type", &["relationships/{user}/{launch-patient}"]),
+];
+
+impl describe::Guest for Policy {
+    fn describe() -> describe::Description {
+        let template = |(interaction, keys): &(&str, &[&str])| describe::FactTemplate {
+            interaction: interaction.to_string(),
+            keys: keys.iter().map(ToString::to_string).collect(),
+        };
+        describe::Description {
+            name: "smart-access".to_string(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            fhir_versions: crate::tables::VERSIONS.iter().map(ToString::to_string).collect(),
+            settings_schema: crate::SETTINGS_SCHEMA.as_bytes().to_vec(),
+            fact_templates: TEMPLATES.iter().map(template).collect(),
+        }
+    }
+}
+
+impl access::Guest for Policy {
+    fn decide(request: access::Request) -> access::Decision {
+        answer(crate::decide(&borrow(&request)))
+    }
+}
+
+fn borrow(request: &access::Request) -> own::Request<'_> {
+    let subject = &request.subject;
+    own::Request {
+        fhir_version: &request.fhir_version,
+        base: &request.base,
+        now_ms: request.now_ms,
+        subject: own::Subject {
+            kind: match subject.kind {
+                access::SubjectKind::Patient => own::SubjectKind::Patient,
+                access::SubjectKind::Proxy => own::SubjectKind::Proxy,
+                access::SubjectKind::Provider => own::SubjectKind::Provider,
+                access::SubjectKind::System => own::SubjectKind::System,
+            },
+            user: &subject.user,
+            client: &subject.client,
+            scope: &subject.scope,
+            patient: subject.patient.as_deref(),
+            encounter: subject.encounter.as_deref(),
+        },
+        interaction: interaction(request.interaction),
+        resource_type: &request.resource_type,
+        id: request.id.as_deref(),
+        version: request.version.as_deref(),
+        operation: request.operation.as_deref(),
+        compartment: request.compartment.as_ref().map(|c| (c.resource_type.as_str(), c.id.as_str())),
+        parameters: request.parameters.iter().map(|p| own::Parameter { name: &p.name, value: &p.value }).collect(),
+        conditional: request.conditional,
+        returns_representation: request.prefer_return == access::ReturnPreference::Representation,
+        body: request.body.as_deref(),
+        stored: request.stored.iter().map(|s| own::Stored { key: &s.key, content: s.content.as_deref() }).collect(),
+        facts: request.facts.iter().map(|f| own::Fact { key: &f.key, value: &f.value }).collect(),
+        facts_final: request.facts_final,
+        obligations: request.obligations.iter().map(|o| o.as_str()).collect(),
+        settings: &request.settings,
+        explain: request.explain,
+    }
+}
+
+fn interaction(from: access::Interaction) -> own::Interaction {
+    use access::Interaction as From;
+    use own::Interaction as To;
+    match from {
+        From::Read => To::Read,
+        From::Vread => To::Vread,
+        From::HistoryInstance => To::HistoryInstance,
+        From::HistoryType => To::HistoryType,
+        From::HistorySystem => To::HistorySystem,
+        From::SearchType => To::SearchType,
+        From::SearchSystem => To::SearchSystem,
+        From::Create => To::Create,
+        From::Update => To::Update,
+        From::Patch => To::Patch,
+        From::Delete => To::Delete,
+        From::Operation => To::Operation,
+        From::Batch => To::Batch,
+        From::Transaction => To::Transaction,
+        From::Capabilities => To::Capabilities,
+    }
+}
+
+fn answer(decision: own::Decision) -> access::Decision {
+    let (outcome, text) = match decision.outcome {
+        own::Outcome::Permit { reason, obligations, expires_at_ms } => {
+            let obligations = obligations.into_iter().map(|obligation| access::Obligation {
+                id: obligation.id.to_string(),
+                parameters: obligation.parameters.into_bytes(),
+            });
+            let permit =
+                access::Permit { reason: reason.code().to_string(), obligations: obligations.collect(), expires_at_ms };
+            (access::Outcome::Permit(permit), reason.text())
+        }
+        own::Outcome::Deny { reason } => {
+            let basis = match reason.basis() {
+                Some(crate::Basis::Content) => access::DenialBasis::Content,
+                Some(crate::Basis::Request) | None => access::DenialBasis::Request,
+            };
+            (access::Outcome::Deny(access::Denial { reason: reason.code().to_string(), basis }), reason.text())
+        }
+        own::Outcome::Needs(keys) => (access::Outcome::Needs(keys), "more facts are needed"),
+    };
+    let trace: Vec<_> = decision
+        .trace
+        .into_iter()
+        .map(|step| access::TraceStep {
+            rule: step.rule.to_string(),
+            outcome: match step.outcome {
+                own::TraceOutcome::Pass => access::TraceOutcome::Pass,
+                own::TraceOutcome::Fail => access::TraceOutcome::Fail,
+                own::TraceOutcome::Need => access::TraceOutcome::Need,
+            },
+            detail: step.detail,
+        })
+        .collect();
+    access::Decision { outcome, text: text.to_string(), trace }
+}

@@ -1,0 +1,200 @@
+//! The walk: every decision passes these rules in this order.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::access::reach::{People, Stop};
+use crate::access::{subject, write};
+use crate::interaction::{Action, Form, action};
+use crate::reason::Reason;
+use crate::rule::{Rule, Trace};
+use crate::scope::{Clause, covering, has_plain};
+use crate::settings::Settings;
+use crate::tables::{Class, ResourceType, Version, version};
+use crate::types::{Decision, Interaction, Obligation, Outcome, Request};
+
+/// A yes in the making.
+pub(crate) struct Permit {
+    pub(crate) reason: Reason,
+    pub(crate) obligations: Vec<Obligation>,
+    pub(crate) expires_at_ms: Option<u64>,
+}
+
+impl Permit {
+    pub(crate) fn by(reason: Reason, expires_at_ms: Option<u64>) -> Self {
+        Self { reason, obligations: Vec::new(), expires_at_ms }
+    }
+}
+
+/// One decision under way.
+pub(crate) struct Walk<'r, 'a> {
+    pub(crate) request: &'r Request<'a>,
+    pub(crate) version: &'static Version,
+    pub(crate) settings: Settings,
+    pub(crate) people: People<'r, 'a>,
+    pub(crate) trace: Trace,
+}
+
+/// Judge one interaction.
+pub fn decide(request: &Request<'_>) -> Decision {
+    let mut trace = Trace::new(request.explain);
+    let outcome = match prepare(request, &mut trace) {
+        Ok(Some((version, settings))) => {
+            let mut walk = Walk { request, version, settings, people: People::new(request), trace };
+            let verdict = walk.judge();
+            trace = walk.trace;
+            verdict
+        }
+        Ok(None) => Ok(Permit::by(Reason::Public, None)),
+        Err(reason) => Err(Stop::Deny(reason)),
+    };
+    let outcome = match outcome {
+        Ok(Permit { reason, obligations, expires_at_ms }) => Outcome::Permit { reason, obligations, expires_at_ms },
+        Err(Stop::Needs(keys)) => Outcome::Needs(keys),
+        Err(Stop::Deny(reason)) => Outcome::Deny { reason },
+    };
+    Decision { outcome, trace: trace.into_steps() }
+}
+
+/// What has to hold before anything is judged; `None` for what is public.
+fn prepare(request: &Request<'_>, trace: &mut Trace) -> Result<Option<(&'static Version, Settings)>, Reason> {
+    let settings = Settings::parse(request.settings).map_err(|_| {
+        trace.fail(Rule::Settings, || String::from("the settings cannot be read"));
+        Reason::SettingsInvalid
+    });
+    let settings = settings.or_else(|reason| Rule::Settings.refuse(reason).map(|()| Settings::default()))?;
+    let Some(version) = version(request.fhir_version) else {
+        trace.fail(Rule::FhirVersion, || String::from(request.fhir_version));
+        Rule::FhirVersion.refuse(Reason::FhirVersionUnsupported)?;
+        return Ok(None);
+    };
+    trace.pass(Rule::FhirVersion, || String::from(version.number));
+    if request.interaction == Interaction::Capabilities {
+        return Ok(None);
+    }
+    if let Err(reason) = subject::check(&request.subject) {
+        trace.fail(Rule::Subject, || format!("{:?} `{}`", request.subject.kind, request.subject.user));
+        Rule::Subject.refuse(reason)?;
+    }
+    Ok(Some((version, settings)))
+}
+
+impl<'a> Walk<'_, 'a> {
+    fn judge(&mut self) -> Result<Permit, Stop> {
+        let on = self.resource_type()?;
+        let action = self.action()?;
+        if self.is_own_user_record() {
+            return Ok(Permit::by(Reason::OwnUserRecord, None));
+        }
+        let clauses = self.scope(on, action)?;
+        self.writes(action)?;
+        let Some(on) = on else { return self.history(None, &clauses) };
+        self.class(on, action)?;
+        match action.form {
+            Form::Instance | Form::InstanceHistory | Form::Everything => self.instance(on, action.form, &clauses),
+            Form::Search => self.search(on, &clauses),
+            Form::History => self.history(Some(on), &clauses),
+            Form::Lookup => self.directory(on, &clauses),
+            Form::Create | Form::Update | Form::Delete => self.write(on, action.form, &clauses),
+        }
+    }
+
+    /// The type exists; `None` at system level.
+    fn resource_type(&mut self) -> Result<Option<&'static ResourceType>, Reason> {
+        let name = self.request.resource_type;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let found = self.version.resource_type(name);
+        if found.is_none() {
+            self.trace.fail(Rule::ResourceType, || format!("`{name}`"));
+        }
+        found.map(Some).ok_or(Reason::ResourceTypeUnknown)
+    }
+
+    fn action(&mut self) -> Result<Action, Reason> {
+        let action = action(self.request);
+        match &action {
+            Ok(action) => {
+                self.trace.pass(Rule::Interaction, || format!("{:?} as {:?}", self.request.interaction, action.form))
+            }
+            Err(reason) => {
+                self.trace.fail(Rule::Interaction, || format!("{:?}: {}", self.request.interaction, reason.code()))
+            }
+        }
+        action
+    }
+
+    /// With `openid fhirUser` a token may read the one resource that stands for its user (OpenID
+    /// Connect scopes of SMART App Launch 2.2).
+    fn is_own_user_record(&mut self) -> bool {
+        let Request { subject, interaction, resource_type, id, .. } = self.request;
+        let asked = id.zip(subject.user.split_once('/')).is_some_and(|(id, user)| user == (resource_type, id));
+        let granted = *interaction == Interaction::Read
+            && asked
+            && has_plain(subject.scope, "openid")
+            && has_plain(subject.scope, "fhirUser")
+            && Rule::OwnUserRecord.enforced();
+        if granted {
+            self.trace.pass(Rule::OwnUserRecord, || String::from("openid fhirUser"));
+        }
+        granted
+    }
+
+    /// Some clause covers the type for every letter; those for the letter content is judged by.
+    fn scope(&mut self, on: Option<&'static ResourceType>, action: Action) -> Result<Vec<Clause<'a>>, Reason> {
+        let scope = self.request.subject.scope;
+        let mut clauses = Vec::new();
+        for letter in action.letters.each() {
+            let covers = covering(scope, self.version, on, letter);
+            if covers.is_empty() {
+                self.trace.fail(Rule::Scope, || format!("nothing granted covers {}", self.request.resource_type));
+                return Err(Reason::ScopeInsufficient);
+            }
+            if letter == action.letter {
+                clauses = covers;
+            }
+        }
+        for clause in &clauses {
+            self.trace.pass(Rule::Scope, || String::from(clause.text));
+        }
+        Ok(clauses)
+    }
+
+    fn writes(&mut self, action: Action) -> Result<(), Reason> {
+        if action.letter.writes() && !self.settings.writes {
+            self.trace.fail(Rule::Writes, || String::from("settings.writes is false"));
+            Rule::Writes.refuse(Reason::WritesDisabled)?;
+        }
+        Ok(())
+    }
+
+    /// The type is one whose data this policy has a rule for.
+    fn class(&mut self, on: &'static ResourceType, action: Action) -> Result<(), Reason> {
+        let verdict = if on.class == Class::Unruled {
+            Err(Reason::TypeNotRuled)
+        } else if action.letter.writes() && !write::writable(on, action.form) {
+            Err(Reason::TypeNotWritable)
+        } else {
+            Ok(())
+        };
+        match verdict {
+            Ok(()) => self.trace.pass(Rule::Class, || format!("{} is {:?} data", on.name, on.class)),
+            Err(reason) => self.trace.fail(Rule::Class, || format!("{}: {}", on.name, reason.code())),
+        }
+        verdict.or_else(|reason| Rule::Class.refuse(reason))
+    }
+
+    /// Attach an obligation.
+    ///
+    /// SECURITY: a permit whose obligation the caller cannot carry out is a deny, never a permit
+    /// without it.
+    pub(crate) fn oblige(&mut self, permit: &mut Permit, id: &'static str, parameters: String) -> Result<(), Stop> {
+        if !self.request.declares(id) {
+            return Err(Reason::ObligationNotSupported.into());
+        }
+        permit.obligations.push(Obligation { id, parameters });
+        Ok(())
+    }
+}

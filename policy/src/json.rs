@@ -1,0 +1,485 @@
+//! Reading FHIR JSON without building a tree of it.
+//!
+//! Resources cross as bytes and only a few members are looked at, so one pass makes a flat list of
+//! nodes that borrow from the text. A general JSON library costs several times the rest of the
+//! decision inside the guest (ARCHITECTURE.md has the figures) and brings floating point along.
+//!
+//! SECURITY: the FHIR server reads the same bytes with another parser. Whatever two parsers could
+//! read differently is an error here: duplicate names on a path that is looked up, bad escapes, bad
+//! numbers, trailing bytes, invalid UTF-8.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Nesting allowed; FHIR content stays far below.
+const DEPTH_MAX: usize = 64;
+
+/// The bytes are not JSON that can be read without doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Object,
+    Array,
+    /// a string; `start..end` is what stands between the quotes
+    String,
+    /// a number, `true`, `false` or `null`
+    Literal,
+}
+
+#[derive(Clone, Copy)]
+struct Node {
+    kind: Kind,
+    start: u32,
+    end: u32,
+    /// index just past this node and everything in it
+    next: u32,
+}
+
+/// One JSON text, read once.
+pub struct Json<'a> {
+    text: &'a str,
+    nodes: Vec<Node>,
+}
+
+/// A value in it.
+#[derive(Clone, Copy)]
+pub struct Value<'j, 'a> {
+    json: &'j Json<'a>,
+    at: usize,
+}
+
+impl<'a> Json<'a> {
+    /// Read one JSON text.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let text = core::str::from_utf8(bytes).map_err(|_| Malformed)?;
+        // Resources in the wild have a node for every 14 bytes or so.
+        let mut reader = Reader { bytes, at: 0, nodes: Vec::with_capacity(bytes.len() / 12 + 4) };
+        reader.skip_space();
+        reader.value(0)?;
+        reader.skip_space();
+        if reader.at != bytes.len() {
+            return Err(Malformed);
+        }
+        Ok(Self { text, nodes: reader.nodes })
+    }
+
+    /// The outermost value.
+    pub fn root(&self) -> Value<'_, 'a> {
+        Value { json: self, at: 0 }
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    nodes: Vec<Node>,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            return Ok(());
+        }
+        Err(Malformed)
+    }
+
+    fn value(&mut self, depth: usize) -> Result<(), Malformed> {
+        if depth > DEPTH_MAX {
+            return Err(Malformed);
+        }
+        match self.peek().ok_or(Malformed)? {
+            b'{' => self.members(depth),
+            b'[' => self.elements(depth),
+            b'"' => self.string(),
+            _ => self.literal(),
+        }
+    }
+
+    fn open(&mut self, kind: Kind) -> Result<usize, Malformed> {
+        let start = u32::try_from(self.at).map_err(|_| Malformed)?;
+        self.nodes.push(Node { kind, start, end: start, next: 0 });
+        Ok(self.nodes.len() - 1)
+    }
+
+    fn close(&mut self, node: usize, start: usize, end: usize) -> Result<(), Malformed> {
+        let next = u32::try_from(self.nodes.len()).map_err(|_| Malformed)?;
+        let node = self.nodes.get_mut(node).ok_or(Malformed)?;
+        node.start = u32::try_from(start).map_err(|_| Malformed)?;
+        node.end = u32::try_from(end).map_err(|_| Malformed)?;
+        node.next = next;
+        Ok(())
+    }
+
+    fn members(&mut self, depth: usize) -> Result<(), Malformed> {
+        let start = self.at;
+        let node = self.open(Kind::Object)?;
+        self.at += 1;
+        self.skip_space();
+        if self.peek() != Some(b'}') {
+            loop {
+                self.skip_space();
+                if self.peek() != Some(b'"') {
+                    return Err(Malformed);
+                }
+                self.string()?;
+                self.skip_space();
+                self.expect(b':')?;
+                self.skip_space();
+                self.value(depth + 1)?;
+                self.skip_space();
+                match self.peek() {
+                    Some(b',') => self.at += 1,
+                    Some(b'}') => break,
+                    _ => return Err(Malformed),
+                }
+            }
+        }
+        self.at += 1;
+        self.close(node, start, self.at)
+    }
+
+    fn elements(&mut self, depth: usize) -> Result<(), Malformed> {
+        let start = self.at;
+        let node = self.open(Kind::Array)?;
+        self.at += 1;
+        self.skip_space();
+        if self.peek() != Some(b']') {
+            loop {
+                self.skip_space();
+                self.value(depth + 1)?;
+                self.skip_space();
+                match self.peek() {
+                    Some(b',') => self.at += 1,
+                    Some(b']') => break,
+                    _ => return Err(Malformed),
+                }
+            }
+        }
+        self.at += 1;
+        self.close(node, start, self.at)
+    }
+
+    fn string(&mut self) -> Result<(), Malformed> {
+        let node = self.open(Kind::String)?;
+        self.at += 1;
+        let start = self.at;
+        let rest = self.bytes.get(start..).ok_or(Malformed)?;
+        let mut bytes = rest.iter();
+        loop {
+            match bytes.next().ok_or(Malformed)? {
+                b'"' => break,
+                b'\\' => {
+                    bytes.next();
+                }
+                0..=0x1f => return Err(Malformed),
+                _ => {}
+            }
+        }
+        let end = self.bytes.len() - bytes.len() - 1;
+        self.at = end + 1;
+        self.close(node, start, end)
+    }
+
+    fn literal(&mut self) -> Result<(), Malformed> {
+        let start = self.at;
+        let node = self.open(Kind::Literal)?;
+        while let Some(b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.' | b'E') = self.peek() {
+            self.at += 1;
+        }
+        let text = self.bytes.get(start..self.at).ok_or(Malformed)?;
+        if !matches!(text, b"true" | b"false" | b"null") && !is_number(text) {
+            return Err(Malformed);
+        }
+        self.close(node, start, self.at)
+    }
+}
+
+/// RFC 8259, section 6.
+fn is_number(text: &[u8]) -> bool {
+    let digits = |text: &[u8]| text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let whole = digits(text);
+    if whole == 0 || (whole > 1 && text.first() == Some(&b'0')) {
+        return false;
+    }
+    let mut rest = text.get(whole..).unwrap_or_default();
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let count = digits(fraction);
+        if count == 0 {
+            return false;
+        }
+        rest = fraction.get(count..).unwrap_or_default();
+    }
+    match rest.split_first() {
+        None => true,
+        Some((b'e' | b'E', exponent)) => {
+            let exponent = exponent.strip_prefix(b"+").or(exponent.strip_prefix(b"-")).unwrap_or(exponent);
+            !exponent.is_empty() && digits(exponent) == exponent.len()
+        }
+        Some(_) => false,
+    }
+}
+
+impl<'j, 'a> Value<'j, 'a> {
+    fn node(self) -> Option<&'j Node> {
+        self.json.nodes.get(self.at)
+    }
+
+    fn is(self, kind: Kind) -> bool {
+        self.node().is_some_and(|node| node.kind == kind)
+    }
+
+    fn raw(self) -> &'a str {
+        self.node().and_then(|node| self.json.text.get(node.start as usize..node.end as usize)).unwrap_or_default()
+    }
+
+    /// Whether this is an object.
+    pub fn is_object(self) -> bool {
+        self.is(Kind::Object)
+    }
+
+    /// Whether this is an array.
+    pub fn is_array(self) -> bool {
+        self.is(Kind::Array)
+    }
+
+    /// A string, its escapes resolved; `None` for every other kind.
+    pub fn string(self) -> Option<Result<Cow<'a, str>, Malformed>> {
+        self.is(Kind::String).then(|| unescape(self.raw()))
+    }
+
+    /// A number, `true`, `false` or `null` as it is written; `None` for every other kind.
+    pub fn literal(self) -> Option<&'a str> {
+        self.is(Kind::Literal).then(|| self.raw())
+    }
+
+    /// The elements of an array, nothing for every other kind.
+    pub fn elements(self) -> impl Iterator<Item = Value<'j, 'a>> {
+        self.children(Kind::Array)
+    }
+
+    fn children(self, kind: Kind) -> impl Iterator<Item = Value<'j, 'a>> {
+        let end = self.node().filter(|node| node.kind == kind).map_or(0, |node| node.next as usize);
+        let mut at = self.at + 1;
+        core::iter::from_fn(move || {
+            let value = Value { json: self.json, at };
+            if at >= end {
+                return None;
+            }
+            at = value.node()?.next as usize;
+            Some(value)
+        })
+    }
+
+    /// The member of this name, `None` where there is none. Two of one name are malformed.
+    pub fn get(self, name: &str) -> Result<Option<Value<'j, 'a>>, Malformed> {
+        let mut found = None;
+        let mut children = self.children(Kind::Object);
+        while let (Some(key), Some(value)) = (children.next(), children.next()) {
+            let raw = key.raw();
+            let same = raw == name || (raw.contains('\\') && unescape(raw)? == name);
+            if same && found.replace(value).is_some() {
+                return Err(Malformed);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether every member's name is one of these.
+    pub(crate) fn member_names_within(self, names: &[&str]) -> Result<bool, Malformed> {
+        let mut children = self.children(Kind::Object);
+        while let (Some(key), Some(_)) = (children.next(), children.next()) {
+            let key = unescape(key.raw())?;
+            if !names.contains(&key.as_ref()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A member that has to be a string if it is there at all.
+    pub fn get_string(self, name: &str) -> Result<Option<Cow<'a, str>>, Malformed> {
+        match self.get(name)? {
+            None => Ok(None),
+            Some(value) => value.string().ok_or(Malformed)?.map(Some),
+        }
+    }
+
+    /// Visit every value a dotted path stands for, arrays on the way spread out.
+    pub fn walk(
+        self,
+        path: &str,
+        visit: &mut dyn FnMut(Value<'j, 'a>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        if self.is_array() {
+            return self.elements().try_for_each(|element| element.walk(path, visit));
+        }
+        if path.is_empty() {
+            return visit(self);
+        }
+        let (step, rest) = path.split_once('.').unwrap_or((path, ""));
+        match self.get(step)? {
+            Some(value) => value.walk(rest, visit),
+            None => Ok(()),
+        }
+    }
+}
+
+fn unescape(raw: &str) -> Result<Cow<'_, str>, Malformed> {
+    if !raw.contains('\\') {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let mut text = String::with_capacity(raw.len());
+    let mut chars = raw.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            text.push(c);
+            continue;
+        }
+        text.push(match chars.next().ok_or(Malformed)? {
+            c @ ('"' | '\\' | '/') => c,
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => unicode(&mut chars)?,
+            _ => return Err(Malformed),
+        });
+    }
+    Ok(Cow::Owned(text))
+}
+
+/// `\uXXXX`, a surrogate pair taken together; a lone surrogate is malformed.
+fn unicode(chars: &mut core::str::Chars<'_>) -> Result<char, Malformed> {
+    let first = hex4(chars)?;
+    if !(0xd800..0xdc00).contains(&first) {
+        return char::from_u32(first).ok_or(Malformed);
+    }
+    if chars.next() != Some('\\') || chars.next() != Some('u') {
+        return Err(Malformed);
+    }
+    let second = hex4(chars)?;
+    if !(0xdc00..0xe000).contains(&second) {
+        return Err(Malformed);
+    }
+    char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(Malformed)
+}
+
+fn hex4(chars: &mut core::str::Chars<'_>) -> Result<u32, Malformed> {
+    (0..4).try_fold(0, |value, _| Ok(value * 16 + chars.next().and_then(|c| c.to_digit(16)).ok_or(Malformed)?))
+}
+
+/// Append a string as JSON, quoted and escaped.
+pub(crate) fn push_quoted(out: &mut String, text: &str) {
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{0}'..='\u{1f}' => {
+                out.push_str("\\u00");
+                for digit in [c as usize >> 4, c as usize & 15] {
+                    out.push(HEX.get(digit).copied().unwrap_or('0'));
+                }
+            }
+            _ => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString as _;
+    use alloc::{format, vec};
+
+    fn accepts(text: &str) -> bool {
+        Json::parse(text.as_bytes()).is_ok()
+    }
+
+    #[test]
+    fn what_is_json_is_read() {
+        for text in ["{}", " [ ] ", "null", "-0.5e+10", "{\"a\":[1,{\"b\":\"\\u00e9\\ud83d\\ude00\"}],\"c\":true}"] {
+            assert!(accepts(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        let texts = [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "{a:1}",
+            "01",
+            "1.",
+            "+1",
+            ".5",
+            "1e",
+            "nul",
+            "\"a",
+            "\"a\nb\"",
+            "{} {}",
+            "[1 2]",
+        ];
+        for text in texts {
+            assert!(!accepts(text), "{text}");
+        }
+        assert!(Json::parse(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(accepts(&nested(DEPTH_MAX + 1)));
+        assert!(!accepts(&nested(DEPTH_MAX + 2)));
+    }
+
+    #[test]
+    fn a_path_spreads_over_arrays() {
+        let json =
+            Json::parse(br#"{"category":[{"coding":[{"code":"a"},{"code":"b"}]},{"coding":[{"code":"c"}]}]}"#).unwrap();
+        let mut found = vec![];
+        json.root()
+            .walk("category.coding.code", &mut |value| {
+                found.push(value.string().ok_or(Malformed)??.to_string());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(found, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_malformed_however_it_is_spelled() {
+        for text in [r#"{"a":1,"a":1}"#, r#"{"a":1,"\u0061":2}"#] {
+            let json = Json::parse(text.as_bytes()).unwrap();
+            assert_eq!(json.root().get("a").err(), Some(Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lone_surrogate_is_malformed() {
+        for text in [r#""\ud800""#, r#""\ud800\u0041""#, r#""\udc00""#] {
+            let json = Json::parse(text.as_bytes()).unwrap();
+            assert!(json.root().string().unwrap().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Searches: a permit as it stands, a permit narrowed to the permitted patients, a permit whose
+//! answer the caller filters, or a deny.
+//!
+//! INVARIANT: a narrowed search never returns more than the original, and only rows that a read of
+//! each would permit, filtering included where that is demanded.
+
+pub(crate) mod filter;
+mod parameters;
+mod pins;
+mod rows;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::access::instance::type_reason;
+use crate::access::reach::{Circle, Failures, Stop};
+use crate::access::relationship::Standing;
+use crate::decide::{Permit, Walk};
+use crate::json::push_quoted;
+use crate::reason::Reason;
+use crate::rule::Rule;
+use crate::scope::Clause;
+use crate::search::parameters::{Vetted, vet};
+use crate::search::pins::Pins;
+use crate::search::rows::{Patients, Rows, unite};
+use crate::tables::{Class, ResourceType};
+use crate::types::Parameter;
+
+/// Bytes of parameters a narrowed search may carry; a URL much longer is refused by servers.
+const NARROWING_BYTES_MAX: usize = 8 * 1024;
+
+impl<'a> Walk<'_, 'a> {
+    /// Judge a search of one type.
+    pub(crate) fn search(&mut self, on: &'static ResourceType, clauses: &[Clause<'a>]) -> Result<Permit, Stop> {
+        let vetted = self.vetted(on)?;
+        let pins = Pins::read(self.request, on)?;
+        let rows = self.rows(on, clauses, &pins)?;
+        let (reason, expires) = reason_for(on, &rows);
+        let mut permit = Permit::by(reason, expires);
+        match self.narrowing(on, &pins, &rows) {
+            Narrowing::AsItStands => {}
+            Narrowing::Rewritten(parameters)
+                if self.request.declares("search-narrowing") || !self.can_filter(&vetted) =>
+            {
+                self.trace.pass(Rule::Narrowing, || parameters.clone());
+                self.oblige(&mut permit, "search-narrowing", parameters)?;
+            }
+            Narrowing::Rewritten(_) => self.filter_answer(&mut permit, &vetted, Reason::ObligationNotSupported)?,
+            Narrowing::TooMany => self.filter_answer(&mut permit, &vetted, Reason::TooManyPatients)?,
+            Narrowing::NoOneRequest => self.filter_answer(&mut permit, &vetted, Reason::SearchNotNarrowable)?,
+        }
+        // Rows of exclusive types may name others too, and included resources are not narrowed.
+        let beyond = vetted.includes || (on.exclusive && Rule::Exclusive.enforced());
+        if beyond && permit.obligations.iter().all(|obligation| obligation.id != "response-filter") {
+            self.filter_answer(&mut permit, &vetted, Reason::ObligationNotSupported)?;
+        }
+        Ok(permit)
+    }
+
+    fn vetted(&mut self, on: &'static ResourceType) -> Result<Vetted, Reason> {
+        match vet(self.request, self.version, on, &self.settings) {
+            Ok(vetted) => {
+                self.trace.pass(Rule::SearchParameters, || format!("{} judged", self.request.parameters.len()));
+                Ok(vetted)
+            }
+            Err(name) => {
+                self.trace.fail(Rule::SearchParameters, || format!("`{name}`"));
+                Rule::SearchParameters.refuse(Reason::SearchParameterRefused)?;
+                Ok(Vetted::default())
+            }
+        }
+    }
+
+    fn can_filter(&self, vetted: &Vetted) -> bool {
+        self.request.declares("response-filter") && !vetted.counts
+    }
+
+    /// Leave the judging of each row to the caller, where no count is asked for that would tell of the
+    /// rows it removes.
+    fn filter_answer(&mut self, permit: &mut Permit, vetted: &Vetted, otherwise: Reason) -> Result<(), Stop> {
+        if !self.request.declares("response-filter") {
+            return Err(otherwise.into());
+        }
+        if vetted.counts {
+            self.trace.fail(Rule::Narrowing, || String::from("a count would tell of rows out of reach"));
+            Rule::Narrowing.refuse(Reason::SearchNotNarrowable)?;
+        }
+        self.oblige(permit, "response-filter", String::from("{}"))
+    }
+
+    /// The rows each clause reaches, united.
+    fn rows(
+        &mut self,
+        on: &'static ResourceType,
+        clauses: &[Clause<'a>],
+        pins: &Pins<'a>,
+    ) -> Result<Vec<Rows<'a>>, Stop> {
+        let mut failures = Failures::default();
+        let mut rows = Vec::new();
+        for clause in clauses {
+            match self.patients(on, clause, pins) {
+                Ok(patients) => rows.push(Rows { patients, filter: clause.filter.pairs.clone() }),
+                Err(stop) => failures.add(stop),
+            }
+        }
+        match failures.into_stop(Reason::NoRelationship) {
+            // A clause that lacks facts could widen the search: ask before answering without it.
+            needs @ Stop::Needs(_) => Err(needs),
+            deny if rows.is_empty() => Err(deny),
+            Stop::Deny(_) => Ok(unite(rows)),
+        }
+    }
+
+    /// The patients whose rows one clause reaches.
+    fn patients(&mut self, on: &'static ResourceType, clause: &Clause<'a>, pins: &Pins<'a>) -> Result<Patients, Stop> {
+        let launch = self.people.bound(clause, &mut self.trace)?;
+        if on.class != Class::Patient {
+            if let Some(launch) = launch {
+                self.people.standing(launch, false, &mut self.trace)?;
+            }
+            return Ok(Patients::NotSpecific);
+        }
+        let wanted: Option<Vec<&str>> = match (&pins.patients, launch) {
+            (Some(pinned), _) => Some(pinned.clone()),
+            (None, Some(launch)) => Some(Vec::from([launch])),
+            (None, None) => None,
+        };
+        let Some(wanted) = wanted else {
+            let limit = self.settings.narrowing_patients_max;
+            return match self.people.circle(limit, &mut self.trace)? {
+                Circle::Unbounded => Ok(Patients::Unbounded),
+                Circle::Patients(patients) if patients.is_empty() => Err(Reason::NoRelationship.into()),
+                Circle::Patients(patients) => Ok(Patients::These(patients)),
+            };
+        };
+        if wanted.len() > self.settings.narrowing_patients_max {
+            return Err(Reason::TooManyPatients.into());
+        }
+        self.within_reach(clause, &wanted)
+    }
+
+    fn within_reach(&mut self, clause: &Clause<'a>, wanted: &[&str]) -> Result<Patients, Stop> {
+        let mut failures = Failures::default();
+        let mut patients = Vec::new();
+        for patient in wanted {
+            match self.people.reaches(clause, patient, false, &mut self.trace) {
+                Ok(standing) => patients.push((String::from(*patient), standing)),
+                Err(stop) => failures.add(stop),
+            }
+        }
+        match failures.into_stop(Reason::NoRelationship) {
+            needs @ Stop::Needs(_) => Err(needs),
+            deny if patients.is_empty() => Err(deny),
+            Stop::Deny(_) => Ok(Patients::These(patients)),
+        }
+    }
+
+    /// How the search is brought down to the rows within reach.
+    fn narrowing(&self, on: &'static ResourceType, pins: &Pins<'a>, rows: &[Rows<'a>]) -> Narrowing {
+        let [rows] = rows else { return Narrowing::NoOneRequest };
+        let pairs: Vec<_> =
+            rows.filter.iter().filter(|pair| Rule::Granular.enforced() && !self.says(pair.name, &pair.value)).collect();
+        let patients = match &rows.patients {
+            Patients::Unbounded => return Narrowing::TooMany,
+            Patients::NotSpecific => None,
+            Patients::These(patients) if pins.exactly(patients) => None,
+            Patients::These(_) if !Rule::Narrowing.enforced() => None,
+            Patients::These(patients) => Some(patients),
+        };
+        if patients.is_none() && pairs.is_empty() {
+            return Narrowing::AsItStands;
+        }
+        if patients.is_some() && on.narrow_by.is_empty() {
+            return Narrowing::NoOneRequest;
+        }
+        let kept = self
+            .request
+            .parameters
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| patients.is_none() || !pins.replaced.contains(at));
+        let mut list: Vec<(&str, String)> =
+            kept.map(|(_, Parameter { name, value })| (*name, String::from(*value))).collect();
+        if let Some(patients) = patients {
+            let prefix = if on.narrow_by_bare_id { "" } else { "Patient/" };
+            let ids: Vec<String> = patients.iter().map(|(id, _)| format!("{prefix}{id}")).collect();
+            list.push((on.narrow_by, ids.join(",")));
+        }
+        list.extend(pairs.iter().map(|pair| (pair.name, String::from(&*pair.value))));
+        let size: usize = list.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        if size > NARROWING_BYTES_MAX { Narrowing::TooMany } else { Narrowing::Rewritten(to_json(&list)) }
+    }
+
+    /// The search carries this very parameter already.
+    fn says(&self, name: &str, value: &str) -> bool {
+        self.request.parameters.iter().any(|parameter| parameter.name == name && parameter.value == value)
+    }
+}
+
+enum Narrowing {
+    /// every row it can return is within reach
+    AsItStands,
+    /// the parameters to use instead, as the obligation carries them
+    Rewritten(String),
+    /// it would have to name too many patients
+    TooMany,
+    /// what is within reach cannot be said in one request
+    NoOneRequest,
+}
+
+fn reason_for(on: &ResourceType, rows: &[Rows<'_>]) -> (Reason, Option<u64>) {
+    if let Some(reason) = type_reason(on) {
+        return (reason, None);
+    }
+    let standings: Vec<Standing> =
+        rows.iter().flat_map(|rows| rows.patients.listed()).map(|(_, standing)| *standing).collect();
+    let expires = standings.iter().filter_map(|standing| standing.end_ms).min();
+    match standings.as_slice() {
+        [only] => (only.reason, expires),
+        _ => (Reason::PermittedPatients, expires),
+    }
+}
+
+fn to_json(list: &[(&str, String)]) -> String {
+    let mut out = String::from("{\"parameters\":[");
+    for (at, (name, value)) in list.iter().enumerate() {
+        out.push_str(if at == 0 { "[" } else { ",[" });
+        push_quoted(&mut out, name);
+        out.push(',');
+        push_quoted(&mut out, value);
+        out.push(']');
+    }
+    out.push_str("]}");
+    out
+}

@@ -1,0 +1,107 @@
+//! Which search parameters may be used at all.
+//!
+//! SECURITY: a parameter that reaches beyond the searched type (chains, `_has`, `_filter`, `_list`,
+//! named queries, full text) answers questions about resources nobody judged: whether a row comes
+//! back is the leak. Those, and parameters nobody knows, are refused.
+
+use alloc::string::String;
+
+use crate::settings::Settings;
+use crate::tables::{Kind, ResourceType, Version};
+use crate::types::{Interaction, Request};
+
+/// What the parameters ask beyond rows of the type.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Vetted {
+    /// `_include`, `_revinclude`
+    pub(crate) includes: bool,
+    /// a count of the rows
+    pub(crate) counts: bool,
+}
+
+/// Modifiers that stay on the searched type (FHIR R4, Search, section 3.1.1.5.4). `[type]` on a
+/// reference is one as well.
+const MODIFIERS: [&str; 12] =
+    ["missing", "exact", "contains", "not", "text", "in", "not-in", "below", "above", "identifier", "of-type", "type"];
+
+/// Judge every parameter; the error is the name of the first that is refused.
+pub(crate) fn vet(
+    request: &Request<'_>,
+    version: &'static Version,
+    on: &'static ResourceType,
+    settings: &Settings,
+) -> Result<Vetted, String> {
+    let mut vetted = Vetted::default();
+    for parameter in &request.parameters {
+        let (name, modifier) = match parameter.name.split_once(':') {
+            Some((name, modifier)) => (name, Some(modifier)),
+            None => (parameter.name, None),
+        };
+        let known = match (name, modifier) {
+            ("_include" | "_revinclude", None | Some("iterate" | "recurse")) => {
+                vetted.includes = true;
+                true
+            }
+            ("_summary", None) => {
+                vetted.counts |= parameter.value == "count";
+                true
+            }
+            ("_total", None) => {
+                vetted.counts |= parameter.value != "none";
+                true
+            }
+            ("_count", None) => {
+                vetted.counts |= !parameter.value.bytes().any(|b| (b'1'..=b'9').contains(&b));
+                true
+            }
+            ("_elements" | "_format" | "_pretty" | "_since" | "_offset", None) => true,
+            ("_sort", None) => parameter.value.split(',').all(|key| sorts(key, version, on)),
+            _ if is_of_operation(request, name) => modifier.is_none(),
+            _ => is_own(name, modifier, version, on, settings),
+        };
+        if !known {
+            return Err(String::from(parameter.name));
+        }
+    }
+    Ok(vetted)
+}
+
+/// A parameter of the searched type, with a modifier that stays on it.
+fn is_own(
+    name: &str,
+    modifier: Option<&str>,
+    version: &'static Version,
+    on: &'static ResourceType,
+    settings: &Settings,
+) -> bool {
+    let modifier_stays = modifier.is_none_or(|m| MODIFIERS.contains(&m) || version.resource_type(m).is_some());
+    let of_server = || {
+        let mut own = settings.search_parameters.iter().filter_map(|entry| entry.split_once('.'));
+        own.any(|(resource_type, code)| resource_type == on.name && code == name)
+    };
+    // `_query`, `_content`, `_text` are in the tables without a path of their own.
+    let judged =
+        version.parameter(on, name).is_some_and(|row| !row.code.starts_with('_') || has_meaning_per_row(row.code));
+    modifier_stays && (judged || of_server())
+}
+
+fn has_meaning_per_row(code: &str) -> bool {
+    matches!(code, "_id" | "_lastUpdated" | "_profile" | "_security" | "_source" | "_tag")
+}
+
+fn sorts(key: &str, version: &'static Version, on: &'static ResourceType) -> bool {
+    let code = key.strip_prefix('-').unwrap_or(key);
+    version
+        .parameter(on, code)
+        .is_some_and(|row| row.kind != Kind::Special && row.code != "_query" && row.code != "_content")
+}
+
+/// Parameters of the search-like operations (FHIR R4 `$lastn`; US Core `$docref`).
+fn is_of_operation(request: &Request<'_>, name: &str) -> bool {
+    request.interaction == Interaction::Operation
+        && match request.operation {
+            Some("lastn") => name == "max",
+            Some("docref") => matches!(name, "start" | "end" | "type" | "on-demand" | "profile"),
+            _ => false,
+        }
+}

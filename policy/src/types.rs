@@ -1,0 +1,171 @@
+//! The policy's own words for its input and output. `component.rs` maps them to the WIT types, which
+//! document each member (`wit/access.wit`); tests build them directly.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::reason::Reason;
+
+/// `access.interaction`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "documented in wit/access.wit")]
+pub enum Interaction {
+    Read,
+    Vread,
+    HistoryInstance,
+    HistoryType,
+    HistorySystem,
+    SearchType,
+    SearchSystem,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    Operation,
+    Batch,
+    Transaction,
+    Capabilities,
+}
+
+/// `access.subject-kind`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "documented in wit/access.wit")]
+pub enum SubjectKind {
+    Patient,
+    Proxy,
+    Provider,
+    System,
+}
+
+/// `access.subject`
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "documented in wit/access.wit")]
+pub struct Subject<'a> {
+    pub kind: SubjectKind,
+    pub user: &'a str,
+    pub client: &'a str,
+    pub scope: &'a str,
+    pub patient: Option<&'a str>,
+    pub encounter: Option<&'a str>,
+}
+
+/// `access.parameter`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "documented in wit/access.wit")]
+pub struct Parameter<'a> {
+    pub name: &'a str,
+    pub value: &'a str,
+}
+
+/// `access.stored`
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "documented in wit/access.wit")]
+pub struct Stored<'a> {
+    pub key: &'a str,
+    pub content: Option<&'a [u8]>,
+}
+
+/// `access.fact`
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "documented in wit/access.wit")]
+pub struct Fact<'a> {
+    pub key: &'a str,
+    pub value: &'a [u8],
+}
+
+/// `access.request`. The tenant is not here: facts and content are confined to it before the call,
+/// and no rule turns on its name. Neither is the client or the encounter judged yet.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "documented in wit/access.wit")]
+pub struct Request<'a> {
+    pub fhir_version: &'a str,
+    pub base: &'a str,
+    pub now_ms: u64,
+    pub subject: Subject<'a>,
+    pub interaction: Interaction,
+    pub resource_type: &'a str,
+    pub id: Option<&'a str>,
+    pub version: Option<&'a str>,
+    pub operation: Option<&'a str>,
+    /// type and id
+    pub compartment: Option<(&'a str, &'a str)>,
+    pub parameters: Vec<Parameter<'a>>,
+    pub conditional: bool,
+    /// `Prefer: return=representation`
+    pub returns_representation: bool,
+    pub body: Option<&'a [u8]>,
+    pub stored: Vec<Stored<'a>>,
+    pub facts: Vec<Fact<'a>>,
+    pub facts_final: bool,
+    pub obligations: Vec<&'a str>,
+    pub settings: &'a [u8],
+    pub explain: bool,
+}
+
+impl Request<'_> {
+    /// Whether the caller can carry out an obligation.
+    pub(crate) fn declares(&self, obligation: &str) -> bool {
+        self.obligations.contains(&obligation)
+    }
+}
+
+/// Something the caller must do for a permit to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obligation {
+    /// `search-narrowing`, `response-filter`, `if-match`, `return-minimal`
+    pub id: &'static str,
+    /// a JSON object
+    pub parameters: String,
+}
+
+/// What is decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// go on, if every obligation is carried out
+    Permit {
+        /// which rule permits
+        reason: Reason,
+        /// what the caller has to do
+        obligations: Vec<Obligation>,
+        /// when the first relationship it rests on ends
+        expires_at_ms: Option<u64>,
+    },
+    /// do not
+    Deny {
+        /// which rule refuses
+        reason: Reason,
+    },
+    /// ask again with these facts
+    Needs(Vec<String>),
+}
+
+/// One line of the explanation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceStep {
+    /// name of the rule
+    pub rule: &'static str,
+    /// how it came out
+    pub outcome: TraceOutcome,
+    /// what decided
+    pub detail: String,
+}
+
+/// How one rule came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceOutcome {
+    /// satisfied
+    Pass,
+    /// refused
+    Fail,
+    /// wants more facts
+    Need,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// what is decided
+    pub outcome: Outcome,
+    /// the rules in the order walked; empty unless explained
+    pub trace: Vec<TraceStep>,
+}

@@ -1,0 +1,10 @@
+//! What the tests share: generators, vectors, fixtures.
+
+pub mod tables;
+
+use std::path::PathBuf;
+
+/// The root of the checkout.
+pub fn workspace_root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
