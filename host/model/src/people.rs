@@ -28,9 +28,7 @@ impl SubjectKind {
 
     /// The kind named by a code.
     pub fn from_code(code: &str) -> Option<Self> {
-        [Self::Patient, Self::Proxy, Self::Provider, Self::System]
-            .into_iter()
-            .find(|kind| kind.code() == code)
+        [Self::Patient, Self::Proxy, Self::Provider, Self::System].into_iter().find(|kind| kind.code() == code)
     }
 
     /// The kind a user's resource type stands for, where it leaves no doubt. A `Person` may be a

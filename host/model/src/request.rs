@@ -50,21 +50,15 @@ impl ReleasePin {
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(digest) = text.strip_prefix("sha256:") {
             let hexadecimal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-            return (digest.len() == 64 && digest.bytes().all(hexadecimal))
-                .then(|| Self::Digest(text.to_owned()));
+            return (digest.len() == 64 && digest.bytes().all(hexadecimal)).then(|| Self::Digest(text.to_owned()));
         }
         let (name, version) = text.split_once('@')?;
         let plain = |part: &str| {
             !part.is_empty()
                 && part.len() <= 64
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-.+".contains(&b))
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.+".contains(&b))
         };
-        (plain(name) && plain(version)).then(|| Self::Version {
-            name: name.to_owned(),
-            version: version.to_owned(),
-        })
+        (plain(name) && plain(version)).then(|| Self::Version { name: name.to_owned(), version: version.to_owned() })
     }
 }
 
