@@ -1,9 +1,19 @@
 //! The host of Chartgate: an authorization decision point for FHIR servers.
 //!
-//! One decision is one straight walk: parse, facts, policy call, decision, record. This crate holds
-//! what surrounds the policy call: where facts come from, where records go, who may ask.
+//! One decision is one straight walk: parse, facts, policy call, decision, record. [`decide`] shows it
+//! on one screen; the other modules are what it walks through.
 
 pub mod audit;
+pub mod break_glass;
+pub mod cli;
+pub mod config;
+pub mod decide;
+pub mod edge;
 pub mod facts;
+pub mod http;
+pub mod rollout;
 pub mod store;
 pub mod tokens;
+
+/// Version of this host, in records and answers.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,8 +1,7 @@
-//! The `chartgate` command.
+//! The `chartgate` binary: see [`chartgate::cli`].
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    eprintln!("chartgate: no verb is available in this build");
-    ExitCode::from(2)
+    chartgate::cli::run()
 }

@@ -4,45 +4,122 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Characters of a member path in an error: a name may be as long as the text it stands in.
+const PATH_CHARS_MAX: usize = 200;
 
 /// The bytes are not JSON that can be taken without doubt.
+///
+/// SECURITY: the messages name members and places, never a value: values are patient data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StrictError {
-    /// no JSON, duplicate names or too deep; the message names the member
-    #[error("{0}")]
-    Malformed(String),
-    /// a resource lacks what identifies it
-    #[error("the content is not a FHIR resource: `{0}` is missing or not a string")]
+    /// not one JSON text (RFC 8259) in UTF-8, or a number no double can hold
+    #[error("{place}: {problem}", place = place(member))]
+    Malformed {
+        /// path of the innermost member that was being read, `entry[2].resource`; empty at the top
+        member: String,
+        /// what the parser met, with line and column
+        problem: String,
+    },
+    /// an object has two members of one name
+    #[error("duplicate member `{member}`")]
+    Duplicate {
+        /// path of the second of them
+        member: String,
+    },
+    /// objects and lists stand in one another deeper than allowed
+    #[error("{place} is nested too deep", place = place(member))]
+    TooDeep {
+        /// path of the first value beyond the limit
+        member: String,
+    },
+    /// a resource lacks what identifies it, or has it in another form
+    #[error("the content is not a FHIR resource: `{0}` is missing or has the wrong form")]
     NotAResource(&'static str),
 }
 
+fn place(member: &str) -> String {
+    if member.is_empty() { "the text".into() } else { format!("`{member}`") }
+}
+
 /// Check that the bytes are one JSON text in UTF-8, nested at most `max_depth` deep, in which no object
-/// has two members of one name. Names are compared after their escapes are resolved.
+/// has two members of one name. Names are compared after their escapes are resolved. Numbers may have any
+/// precision; one beyond the range of a double is refused, because parsers differ in what they make of it.
+/// The parser underneath ends at a depth of 127, whatever `max_depth` says.
 ///
 /// SECURITY: of two members with one name, parsers take the first, the last or both. A decision made
 /// on one of them says nothing about what the FHIR server will do with the other.
 pub fn check(text: &[u8], max_depth: usize) -> Result<(), StrictError> {
-    let malformed = |error: serde_json::Error| StrictError::Malformed(error.to_string());
+    let mut trail = Trail::default();
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    // The depth is counted here, so that the limit is ours to choose.
-    let mut path = Vec::new();
-    Walk { path: &mut path, depth_left: max_depth }.deserialize(&mut deserializer).map_err(malformed)?;
-    deserializer.end().map_err(malformed)
+    Walk { trail: &mut trail, depth_left: max_depth }
+        .deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end())
+        .map_err(|error| trail.into_error(&error))
 }
 
-struct Walk<'p> {
-    path: &'p mut Vec<String>,
+/// Where a walk failed and why. Written only on the way out of a failure, so that a good text costs
+/// nothing for it.
+#[derive(Debug, Default)]
+struct Trail {
+    fault: Option<Fault>,
+    /// steps from the innermost outwards
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Duplicate,
+    TooDeep,
+}
+
+#[derive(Debug)]
+enum Step {
+    Member(String),
+    Element(usize),
+}
+
+impl Trail {
+    fn fail<E: serde::de::Error>(&mut self, fault: Fault) -> E {
+        self.fault = Some(fault);
+        E::custom("refused")
+    }
+
+    fn into_error(self, error: &serde_json::Error) -> StrictError {
+        let member = self.member();
+        match self.fault {
+            Some(Fault::Duplicate) => StrictError::Duplicate { member },
+            Some(Fault::TooDeep) => StrictError::TooDeep { member },
+            None => StrictError::Malformed { member, problem: error.to_string() },
+        }
+    }
+
+    fn member(&self) -> String {
+        let mut path = String::new();
+        for step in self.steps.iter().rev() {
+            match step {
+                Step::Element(at) => path.push_str(&format!("[{at}]")),
+                Step::Member(name) => {
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    path.extend(name.chars().take(PATH_CHARS_MAX).flat_map(char::escape_debug));
+                }
+            }
+        }
+        path.chars().take(PATH_CHARS_MAX).collect()
+    }
+}
+
+struct Walk<'t> {
+    trail: &'t mut Trail,
     depth_left: usize,
 }
 
 impl Walk<'_> {
-    fn at(&self) -> String {
-        let path = self.path.join(".");
-        if path.is_empty() { "the text".into() } else { format!("`{path}`") }
-    }
-
-    fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
-        self.depth_left.checked_sub(1).ok_or_else(|| E::custom(format!("{} is nested too deep", self.at())))
+    fn deeper<E: serde::de::Error>(&mut self) -> Result<usize, E> {
+        self.depth_left.checked_sub(1).ok_or_else(|| self.trail.fail(Fault::TooDeep))
     }
 }
 
@@ -85,22 +162,35 @@ impl<'de> Visitor<'de> for Walk<'_> {
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         let depth_left = self.deeper()?;
-        while list.next_element_seed(Walk { path: self.path, depth_left })?.is_some() {}
+        for at in 0.. {
+            match list.next_element_seed(Walk { trail: self.trail, depth_left }) {
+                Ok(Some(())) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    self.trail.steps.push(Step::Element(at));
+                    return Err(error);
+                }
+            }
+        }
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let depth_left = self.deeper()?;
         let mut names = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
-            self.path.push(name.clone());
-            if !names.insert(name) {
-                return Err(A::Error::custom(format!("duplicate member {}", self.at())));
+            let outcome = if names.contains(&name) {
+                Err(self.trail.fail(Fault::Duplicate))
+            } else {
+                map.next_value_seed(Walk { trail: self.trail, depth_left })
+            };
+            if let Err(error) = outcome {
+                self.trail.steps.push(Step::Member(name));
+                return Err(error);
             }
-            map.next_value_seed(Walk { path: self.path, depth_left })?;
-            self.path.pop();
+            names.insert(name);
         }
         Ok(())
     }
@@ -117,62 +207,145 @@ pub struct ResourceKey {
     pub version_id: Option<String>,
 }
 
-/// Read the identity of a resource.
+/// Read the identity of a resource. A member of it that is there has to be a string: `null` is no
+/// absence in FHIR JSON. The text is [`check`]ed elsewhere; duplicates of these members are refused here
+/// all the same.
 pub fn reference_key(content: &[u8]) -> Result<ResourceKey, StrictError> {
-    let malformed = |error: serde_json::Error| StrictError::Malformed(error.to_string());
-    let value: Identity = serde_json::from_slice(content).map_err(malformed)?;
-    let resource_type = value.resource_type.ok_or(StrictError::NotAResource("resourceType"))?;
-    Ok(ResourceKey { resource_type, id: value.id, version_id: value.meta.and_then(|meta| meta.version_id) })
+    let resource = members(content).ok_or(StrictError::NotAResource("resourceType"))?;
+    let meta = match one(&resource, "meta")? {
+        Some(meta) => members(meta.get().as_bytes()).ok_or(StrictError::NotAResource("meta"))?,
+        None => Vec::new(),
+    };
+    Ok(ResourceKey {
+        resource_type: string(&resource, "resourceType")?.ok_or(StrictError::NotAResource("resourceType"))?,
+        id: string(&resource, "id")?,
+        version_id: string(&meta, "versionId")?,
+    })
 }
 
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Identity {
-    resource_type: Option<String>,
-    id: Option<String>,
-    meta: Option<Meta>,
+type Members<'a> = Vec<(String, &'a RawValue)>;
+
+/// The members of one object, in order; `None` for everything else.
+///
+/// SECURITY: a derived struct would also take a list for an object, by position.
+fn members(text: &[u8]) -> Option<Members<'_>> {
+    struct Object;
+
+    impl<'de> Visitor<'de> for Object {
+        type Value = Members<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = map.next_entry()? {
+                members.push(member);
+            }
+            Ok(members)
+        }
+    }
+
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let members = deserializer.deserialize_map(Object).ok()?;
+    deserializer.end().ok().map(|()| members)
 }
 
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    version_id: Option<String>,
+fn one<'a>(members: &Members<'a>, name: &'static str) -> Result<Option<&'a RawValue>, StrictError> {
+    let mut found = members.iter().filter(|(known, _)| known == name).map(|(_, value)| *value);
+    match (found.next(), found.next()) {
+        (value, None) => Ok(value),
+        _ => Err(StrictError::Duplicate { member: name.into() }),
+    }
+}
+
+fn string(members: &Members<'_>, name: &'static str) -> Result<Option<String>, StrictError> {
+    let read = |value: &RawValue| serde_json::from_str(value.get()).map_err(|_| StrictError::NotAResource(name));
+    one(members, name)?.map(read).transpose()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn message(text: &str) -> String {
-        check(text.as_bytes(), 8).unwrap_err().to_string()
+    fn refused(text: &str) -> StrictError {
+        check(text.as_bytes(), 8).unwrap_err()
     }
 
     #[test]
     fn ordinary_json_passes() {
-        for text in ["{}", "[1,2.5e300,-0,123456789012345678901234567890]", r#"{"a":{"b":[null,true,"\u00e9"]}}"#] {
+        for text in [
+            "{}",
+            " [1,2.5e300,-0,123456789012345678901234567890,0.10000000000000000000000000000001] ",
+            r#"{"a":{"b":[null,true,"\u00e9\ud83d\ude00"]},"b":{"b":1}}"#,
+            r#"[{"a":1},{"a":2}]"#,
+            "\"\"",
+        ] {
             check(text.as_bytes(), 8).unwrap();
         }
     }
 
     #[test]
     fn a_duplicate_is_named_with_its_path_however_it_is_spelled() {
-        assert!(message(r#"{"a":{"b":1,"b":2}}"#).contains("duplicate member `a.b`"));
-        assert!(message(r#"{"a":[{"b":1,"\u0062":2}]}"#).contains("duplicate member `a.b`"));
+        for (text, path) in [
+            (r#"{"a":1,"a":1}"#, "a"),
+            (r#"{"a":{"b":1,"b":2}}"#, "a.b"),
+            (r#"{"a":[0,{"b":1,"\u0062":2}]}"#, "a[1].b"),
+            (r#"{"stored":{"Observation/9":{"id":"9","id":"8"}}}"#, "stored.Observation/9.id"),
+            (r#"{"":1,"":2}"#, ""),
+            (r#"{"a\n":1,"a\n":2}"#, "a\\n"),
+        ] {
+            assert_eq!(refused(text), StrictError::Duplicate { member: path.into() }, "{text}");
+        }
+        assert_eq!(refused(r#"{"a":{"b":1,"b":2}}"#).to_string(), "duplicate member `a.b`");
+    }
+
+    #[test]
+    fn a_path_in_an_error_is_bounded() {
+        let name = "n".repeat(PATH_CHARS_MAX + 1);
+        let StrictError::Duplicate { member } = refused(&format!(r#"{{"{name}":1,"{name}":2}}"#)) else { panic!() };
+        assert_eq!(member.len(), PATH_CHARS_MAX);
     }
 
     #[test]
     fn what_is_no_json_is_refused() {
-        for text in ["", "{", "{} x", "{'a':1}", "[1,]", r#""\ud800""#, "nul"] {
-            assert!(check(text.as_bytes(), 8).is_err(), "{text}");
+        let texts =
+            ["", "{", "{} x", "{} {}", "{'a':1}", "[1,]", r#""\ud800""#, r#""\udc00\ud800""#, "nul", "01", "\u{feff}{}"];
+        for text in texts {
+            assert!(matches!(refused(text), StrictError::Malformed { .. }), "{text}");
         }
         assert!(check(b"\"\xff\"", 8).is_err());
+        assert!(check(b"{\"\xc0\xaf\":1}", 8).is_err());
+    }
+
+    #[test]
+    fn malformed_text_is_told_by_its_member_and_without_its_values() {
+        let message = refused(r#"{"a":{"b":["Smith",tru]}}"#).to_string();
+        assert!(message.starts_with("`a.b[1]`: ") && !message.contains("Smith"), "{message}");
+    }
+
+    #[test]
+    fn a_number_has_to_fit_a_double() {
+        assert!(check(b"1.7976931348623157e308", 1).is_ok());
+        assert!(check(b"1.8e308", 1).is_err());
+        assert!(check(b"1e-999", 1).is_ok());
     }
 
     #[test]
     fn depth_is_bounded() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(check(nested(8).as_bytes(), 8).is_ok());
-        assert!(message(&nested(9)).contains("too deep"));
+        let objects = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        for text in [nested(8), objects(8)] {
+            assert_eq!(check(text.as_bytes(), 8), Ok(()));
+        }
+        for text in [nested(9), objects(9)] {
+            assert!(matches!(refused(&text), StrictError::TooDeep { .. }));
+        }
+        assert_eq!(check(b"1", 0), Ok(()));
+        assert!(check(b"[]", 0).is_err());
+        assert!(check(nested(127).as_bytes(), 500).is_ok());
+        assert!(check(nested(100_000).as_bytes(), usize::MAX).is_err());
     }
 
     #[test]
@@ -182,7 +355,30 @@ mod tests {
             (key.resource_type.as_str(), key.id.as_deref(), key.version_id.as_deref()),
             ("Patient", Some("1"), Some("3"))
         );
-        assert!(reference_key(b"{}").is_err());
-        assert!(reference_key(br#"{"resourceType":1}"#).is_err());
+        let key = reference_key(br#"{"resourceType":"Patient","contained":[{"id":"x"}]}"#).unwrap();
+        assert_eq!((key.id, key.version_id), (None, None));
+    }
+
+    #[test]
+    fn an_identity_in_another_form_is_refused_and_not_quoted() {
+        for text in [
+            "{}",
+            "",
+            "null",
+            r#"{"resourceType":1}"#,
+            r#"{"resourceType":null}"#,
+            r#"{"resourceType":"Patient","id":null}"#,
+            r#"{"resourceType":"Patient","id":5}"#,
+            r#"{"resourceType":"Patient","meta":"Smith"}"#,
+            r#"{"resourceType":"Patient","meta":["3"]}"#,
+            r#"{"resourceType":"Patient","meta":{"versionId":3}}"#,
+            r#"["Patient","1",{"versionId":"3"}]"#,
+            r#"{"resourceType":"Patient"} x"#,
+            r#"{"resourceType":"Patient","id":"1","\u0069d":"2"}"#,
+            r#"{"resourceType":"Patient","meta":{"versionId":"1","versionId":"2"}}"#,
+        ] {
+            let error = reference_key(text.as_bytes()).unwrap_err();
+            assert!(!error.to_string().contains("Smith"), "{error}");
+        }
     }
 }

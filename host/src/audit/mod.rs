@@ -4,9 +4,11 @@ pub mod canonical;
 pub mod log;
 pub mod read;
 pub mod record;
+pub mod recorder;
 mod segment;
 mod writer;
 
 pub use log::{DecisionLog, Durability, LogError, LogOptions};
 pub use read::{LogLine, LogLines, ReadError, read_lines};
 pub use record::{ChangeRecord, DecisionRecord, InputRecord, ObligationRecord, OutcomeRecord, RawText, ReleaseRecord};
+pub use recorder::Recorder;

@@ -10,7 +10,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chartgate_model::{Basis, Decision, Obligation, Outcome, PolicyInput, SubjectKind};
+use chartgate_model::{Basis, Millis, Obligation, PolicyInput, SubjectKind};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
@@ -57,8 +57,8 @@ pub struct DecisionRecord<'a> {
     pub host_version: &'a str,
     /// ULID of the decision
     pub id: &'a str,
-    /// what the policy was given last
-    pub input: InputRecord<'a>,
+    /// what the policy was given last; absent when none was asked
+    pub input: Option<InputRecord<'a>>,
     /// what was answered
     pub outcome: OutcomeRecord<'a>,
     /// the release that decided; absent when none could be found
@@ -209,18 +209,13 @@ pub struct ObligationRecord<'a> {
 }
 
 impl<'a> OutcomeRecord<'a> {
-    /// What the policy decided; `None` when it asked for more instead of deciding.
-    pub fn of_decision(decision: &'a Decision) -> Option<Self> {
-        let text = decision.text.as_str();
-        match &decision.outcome {
-            Outcome::Permit { reason, obligations, expires } => Some(Self {
-                decision: "permit",
-                expires_at_ms: expires.map(|expires| expires.0),
-                obligations: obligations.iter().map(ObligationRecord::of).collect(),
-                ..Self::indeterminate(reason, text)
-            }),
-            Outcome::Deny { reason, basis } => Some(Self::deny(reason, *basis, text)),
-            Outcome::Needs(_) => None,
+    /// A permit, with what the caller has to do.
+    pub fn permit(reason: &'a str, text: &'a str, obligations: &'a [Obligation], expires: Option<Millis>) -> Self {
+        Self {
+            decision: "permit",
+            expires_at_ms: expires.map(|expires| expires.0),
+            obligations: obligations.iter().map(ObligationRecord::of).collect(),
+            ..Self::indeterminate(reason, text)
         }
     }
 

@@ -59,15 +59,7 @@ fn with_record(change: impl FnOnce(&mut DecisionRequest), check: impl FnOnce(&De
     ];
     let facts = [Fact { key: "relationships/Practitioner/17".into(), value: b"{}".to_vec() }];
     let input = PolicyInput { decision: &decision, stored: &stored, facts: &facts, facts_final: true, settings: b"{}" };
-    let permit = Decision {
-        outcome: Outcome::Permit {
-            reason: "relationship-treatment".into(),
-            obligations: vec![Obligation { id: "if-match".into(), parameters: br#"{"version":"3"}"#.to_vec() }],
-            expires: Some(Millis(5)),
-        },
-        text: "a treatment relationship".into(),
-        trace: Vec::new(),
-    };
+    let obligations = [Obligation { id: "if-match".into(), parameters: br#"{"version":"3"}"#.to_vec() }];
     let (dropped, sources) = (["X-Break-Glass".to_owned()], ["directory@8".to_owned()]);
     check(&DecisionRecord {
         break_glass: &dropped,
@@ -79,8 +71,13 @@ fn with_record(change: impl FnOnce(&mut DecisionRequest), check: impl FnOnce(&De
         fuel_used: 7,
         host_version: "0.1.0",
         id: "01JD0000000000000000000000",
-        input: InputRecord::new(&input),
-        outcome: OutcomeRecord::of_decision(&permit).unwrap(),
+        input: Some(InputRecord::new(&input)),
+        outcome: OutcomeRecord::permit(
+            "relationship-treatment",
+            "a treatment relationship",
+            &obligations,
+            Some(Millis(5)),
+        ),
         release: Some(ReleaseRecord { component: "sha256:b", digest: "sha256:a", name: "n", version: "1.0.0" }),
         rounds: 2,
         schema: DECISION_SCHEMA,
@@ -162,12 +159,8 @@ fn what_is_absent_is_null_and_not_left_out() {
 
 #[test]
 fn only_a_permit_is_recorded_as_a_permit() {
-    let decision = |outcome| Decision { outcome, text: String::new(), trace: Vec::new() };
-    let deny = decision(Outcome::Deny { reason: "no-scope".into(), basis: Basis::Request });
-    let record = OutcomeRecord::of_decision(&deny).unwrap();
+    let record = OutcomeRecord::deny("no-scope", Basis::Request, "");
     assert_eq!((record.decision, record.basis, record.reason), ("deny", Some("request"), "no-scope"));
-    let needs = decision(Outcome::Needs(vec!["relationships/Practitioner/17".into()]));
-    assert!(OutcomeRecord::of_decision(&needs).is_none());
     let record = OutcomeRecord::indeterminate("policy-trapped", "");
     assert_eq!((record.decision, record.basis), ("indeterminate", None));
     assert_eq!(OutcomeRecord::deny("x", Basis::Content, "").basis, Some("content"));

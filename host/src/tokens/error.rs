@@ -5,6 +5,9 @@ use super::Algorithm;
 /// The configuration of token verification is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenConfigError {
+    /// no asymmetric signature algorithm of RFC 7518 or RFC 8037
+    #[error("`{0}` is no algorithm this host verifies")]
+    AlgorithmName(String),
     /// `issuer` is empty
     #[error("the issuer is empty")]
     Issuer,

@@ -37,6 +37,15 @@ pub(crate) const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("EdDSA", Algorithm::EdDSA),
 ];
 
+/// The algorithms of these names; the error is the first name that is none of them.
+pub fn algorithms(names: &[String]) -> Result<Vec<Algorithm>, TokenConfigError> {
+    let find = |name: &String| {
+        let known = ALGORITHMS.iter().find(|(known, _)| known == name).map(|(_, algorithm)| *algorithm);
+        known.ok_or_else(|| TokenConfigError::AlgorithmName(name.clone()))
+    };
+    names.iter().map(find).collect()
+}
+
 /// The names of the claims that issuers call differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimNames {

@@ -1,0 +1,137 @@
+//! `chartgate decide`: JSON lines in, JSON lines out, offline.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::{Ended, setup};
+use crate::audit::Recorder;
+use crate::config::Config;
+use crate::decide::{Asked, Decider};
+use crate::edge::Edge;
+use crate::facts::{DEFAULT_OF_USER_LIMIT, Directory, Facts};
+use crate::http::caller::Caller;
+use crate::http::problem::Problem;
+use crate::http::wire::{AnswerBody, Context, Decidable, error_line, token_denial};
+use crate::rollout::Rollout;
+use crate::store::Store;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Release that decides: `name@version` or `sha256:…`
+    #[arg(long)]
+    policy: Option<String>,
+    /// Folder of policy releases
+    #[arg(long)]
+    policies: Option<PathBuf>,
+    /// Folder of the directory; without it only the facts in each line are known
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Configuration file, for FHIR bases, trusted keys and limits
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// File of JSON lines; standard input when absent
+    file: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ended> {
+    let config = Config::load(arguments.config.as_deref(), std::iter::empty())?;
+    // Without a directory, an empty one that is gone afterwards.
+    let scratch = tempfile::tempdir()?;
+    let data = match &arguments.data {
+        Some(data) => {
+            anyhow::ensure!(data.is_dir(), "there is no data folder `{}`", data.display());
+            data.as_path()
+        }
+        None => scratch.path(),
+    };
+    let store = Arc::new(Store::open(data)?);
+    // The rollout is this command's own: deciding offline must not depend on what is live, nor change it.
+    let rollout_store = Arc::new(Store::open(scratch.path())?);
+    let policies = setup::policies_dir(arguments.policies.as_ref(), &config);
+    let registry = setup::registry(&config, &policies, true)?;
+    let pin = arguments.policy.as_deref().map(|text| {
+        chartgate_model::ReleasePin::parse(text)
+            .with_context(|| format!("`{text}` is neither `name@version` nor `sha256:…`"))
+    });
+    let rollout = Arc::new(Rollout::start(rollout_store, registry, pin.transpose()?.as_ref())?);
+    let facts = Facts::new(Arc::new(Directory::new(store, DEFAULT_OF_USER_LIMIT)));
+    let decider = Decider { rollout, facts, recorder: Recorder::Nowhere, engine_version: setup::ENGINE_VERSION };
+    let local = Local { decider, caller: Caller::local(), bases: setup::bases(&config), config, edge: Edge::system() };
+    let input: Box<dyn BufRead> = match &arguments.file {
+        Some(file) => {
+            Box::new(BufReader::new(File::open(file).with_context(|| format!("cannot open `{}`", file.display()))?))
+        }
+        None => Box::new(BufReader::new(std::io::stdin())),
+    };
+    tokio::runtime::Builder::new_current_thread().build()?.block_on(local.lines(input))
+}
+
+struct Local {
+    decider: Decider,
+    caller: Caller,
+    bases: Vec<chartgate_model::FhirBase>,
+    config: Config,
+    edge: Edge,
+}
+
+impl Local {
+    /// One answer for each line, in order; a line that cannot be decided gets an error in its place.
+    async fn lines(&self, mut input: Box<dyn BufRead>) -> anyhow::Result<Ended> {
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        let mut ended = Ended::Done;
+        let limit = self.config.limits.body_bytes;
+        loop {
+            let mut line = Vec::new();
+            // SECURITY: bounded, so that a line without an end is an error and not all of memory.
+            let read = input.by_ref().take(limit as u64 + 2).read_until(b'\n', &mut line)?;
+            if read == 0 {
+                break;
+            }
+            let too_long = line.trim_ascii_end().len() > limit;
+            if too_long && line.last() != Some(&b'\n') {
+                input.skip_until(b'\n')?;
+            }
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let answer = if too_long {
+                Err(Problem::member("body", format!("is larger than {limit} bytes")))
+            } else {
+                self.line(line.trim_ascii()).await
+            };
+            match answer {
+                Ok(answer) => serde_json::to_writer(&mut out, &answer)?,
+                Err(problem) => {
+                    ended = Ended::No;
+                    serde_json::to_writer(&mut out, &error_line(&problem))?;
+                }
+            }
+            out.write_all(b"\n")?;
+        }
+        out.flush()?;
+        Ok(ended)
+    }
+
+    async fn line(&self, line: &[u8]) -> Result<serde_json::Value, Problem> {
+        let context = Context {
+            caller: &self.caller,
+            bases: &self.bases,
+            tokens: None,
+            limits: &self.config.limits,
+            now: (self.edge.now)(),
+            policy_header: None,
+        };
+        let id = (self.edge.new_id)();
+        let request = match context.read(line)? {
+            Decidable::Request(request) => request,
+            Decidable::BadToken { error, .. } => return Ok(serde_json::json!(token_denial(id, &error))),
+        };
+        let asked = Asked { id, caller: &self.caller.name, face: "offline", request: &request };
+        let answer = self.decider.decide(asked).await.map_err(|error| Problem::member("policy", error.to_string()))?;
+        Ok(serde_json::json!(AnswerBody::of(answer, &request)))
+    }
+}

@@ -1,0 +1,152 @@
+//! `chartgate serve`: the host.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusBuilder;
+
+use super::{Ended, demo, setup};
+use crate::audit::{DecisionLog, Durability, LogOptions, Recorder};
+use crate::config::{Config, DurabilityConfig, Tokens};
+use crate::decide::Decider;
+use crate::edge::Edge;
+use crate::facts::{DEFAULT_OF_USER_LIMIT, Directory, Facts};
+use crate::http::caller::People;
+use crate::http::{Gate, State, bind, serve};
+use crate::rollout::Rollout;
+use crate::store::Store;
+use crate::tokens::{TokenConfig, TokenVerifier};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Configuration file; `chartgate.toml` of this folder when there is one
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Sample people and relationships; callers of this machine may do everything
+    #[arg(long)]
+    demo: bool,
+    /// Address for decisions
+    #[arg(long)]
+    public: Option<SocketAddr>,
+    /// Address for health, metrics and administration
+    #[arg(long)]
+    operations: Option<SocketAddr>,
+    /// Folder of the database and the decision log
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Folder of policy releases
+    #[arg(long)]
+    policies: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ended> {
+    let config = configuration(&arguments)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(host(&arguments, config))
+}
+
+/// The file, the environment, then flags.
+fn configuration(arguments: &Arguments) -> anyhow::Result<Config> {
+    let default = PathBuf::from("chartgate.toml");
+    let file = arguments.config.clone().or_else(|| default.exists().then_some(default));
+    let environment = std::env::vars().filter(|(name, _)| name != "CHARTGATE_LOG_FILTER");
+    let mut config = Config::load(file.as_deref(), environment)?;
+    config.listen.public = arguments.public.unwrap_or(config.listen.public);
+    config.listen.operations = arguments.operations.unwrap_or(config.listen.operations);
+    config.data.dir = arguments.data.clone().or(config.data.dir);
+    config.check_again()?;
+    Ok(config)
+}
+
+async fn host(arguments: &Arguments, config: Config) -> anyhow::Result<Ended> {
+    // A demo keeps nothing unless it is told where.
+    let scratch = (arguments.demo && config.data.dir.is_none()).then(tempfile::tempdir).transpose()?;
+    let data = config.data.dir.clone().or_else(|| scratch.as_ref().map(|dir| dir.path().to_owned()));
+    let data = data.unwrap_or_else(|| PathBuf::from("data"));
+    let edge = Edge::system();
+    let store = Arc::new(Store::open(&data)?);
+    if arguments.demo {
+        demo::fill(&store, (edge.now)())?;
+    }
+    let registry =
+        setup::registry(&config, &setup::policies_dir(arguments.policies.as_ref(), &config), arguments.demo)?;
+    for refused in registry.refused() {
+        tracing::warn!(folder = %refused.folder.display(), error = %crate::http::admin::releases::chain(&*refused.error), "release refused");
+    }
+    let initial = config.policies.initial.as_deref().and_then(chartgate_model::ReleasePin::parse);
+    let rollout = Arc::new(Rollout::start(Arc::clone(&store), registry, initial.as_ref())?);
+    let state = Arc::new(state(arguments.demo, &config, &data, edge, store, rollout)?);
+    let bound = bind(config.listen.public, config.listen.operations).await?;
+    let (public, operations) = bound.addresses()?;
+    let live = state.decider.rollout.live();
+    let release = format!("{}@{}", live.active.name, live.active.version);
+    tracing::info!(%public, %operations, %release, digest = %live.active.digest, "ready");
+    if arguments.demo {
+        demo::invite(public);
+    }
+    serve(bound, state, stop_signal()?).await?;
+    tracing::info!("drained");
+    Ok(Ended::Done)
+}
+
+fn state(
+    demo: bool,
+    config: &Config,
+    data: &std::path::Path,
+    edge: Edge,
+    store: Arc<Store>,
+    rollout: Arc<Rollout>,
+) -> anyhow::Result<State> {
+    let durability = match config.log.durability {
+        DurabilityConfig::Fsync => Durability::Fsync,
+        DurabilityConfig::Buffered => Durability::Buffered,
+    };
+    let log =
+        |stem: String| DecisionLog::open(&data.join("log"), LogOptions { durability, ..LogOptions::default() }, &stem);
+    let stem = (edge.new_id)();
+    let decider = Decider {
+        rollout,
+        facts: Facts::new(Arc::new(Directory::new(Arc::clone(&store), DEFAULT_OF_USER_LIMIT))),
+        recorder: Recorder::Log(log(format!("{stem}-decisions"))?),
+        engine_version: setup::ENGINE_VERSION,
+    };
+    let handle = PrometheusBuilder::new().install_recorder().context("metrics do not start")?;
+    Ok(State {
+        decider,
+        people: People::new(config, demo),
+        bases: setup::bases(config),
+        tokens: config.tokens.as_ref().map(|tokens| verifier(tokens, config)).transpose()?,
+        store,
+        changes: log(format!("{stem}-changes"))?,
+        limits: config.limits.clone(),
+        gate: Gate::new(&config.limits),
+        metrics: Some(handle),
+        edge,
+    })
+}
+
+fn verifier(tokens: &Tokens, config: &Config) -> anyhow::Result<TokenVerifier> {
+    let file = &tokens.jwks_file;
+    let jwks = std::fs::read(file).with_context(|| format!("cannot read `tokens.jwks_file` `{}`", file.display()))?;
+    let mut settings = TokenConfig::new(tokens.issuer.clone(), tokens.audiences.clone(), jwks);
+    settings.leeway_s = tokens.leeway_s;
+    settings.max_scope_bytes = config.limits.scope_bytes;
+    if !tokens.algorithms.is_empty() {
+        settings.algorithms = crate::tokens::algorithms(&tokens.algorithms)?;
+    }
+    TokenVerifier::new(settings).with_context(|| format!("`tokens` with keys `{}`", file.display()))
+}
+
+/// Completes at SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

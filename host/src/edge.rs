@@ -1,0 +1,28 @@
+//! The edge of the process: the one place that reads the clock and draws identifiers.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use chartgate_model::Millis;
+
+/// Where time and identifiers come from. Tests give their own.
+#[derive(Clone)]
+pub struct Edge {
+    /// the time now
+    pub now: Arc<dyn Fn() -> Millis + Send + Sync>,
+    /// a new identifier, sortable by time
+    pub new_id: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl Edge {
+    /// The system's clock and random source.
+    pub fn system() -> Self {
+        Self { now: Arc::new(system_time), new_id: Arc::new(|| ulid::Ulid::generate().to_string()) }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge")]
+fn system_time() -> Millis {
+    let since = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

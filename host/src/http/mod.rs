@@ -1,0 +1,48 @@
+//! The faces: what callers and operators see over HTTP. All routes stand on this page.
+
+pub mod admin;
+pub mod caller;
+mod decide;
+mod health;
+mod openapi;
+pub mod problem;
+mod serve;
+mod state;
+pub mod wire;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+
+pub use serve::{Bound, ServeError, bind, serve};
+pub use state::{Gate, State};
+
+/// Decisions.
+pub fn public(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/v1/decide", post(decide::decide))
+        .route("/openapi.json", get(openapi::document))
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::no_method)
+        .with_state(state)
+}
+
+/// Health, metrics, administration.
+pub fn operations(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(openapi::document))
+        .route("/admin/v1/releases", get(admin::releases::list))
+        .route("/admin/v1/rollout", get(admin::rollout::show).put(admin::rollout::change))
+        .route(
+            "/admin/v1/relationships",
+            get(admin::relationships::list).put(admin::relationships::put).delete(admin::relationships::delete),
+        )
+        .route("/admin/v1/relationships/bulk", put(admin::relationships::bulk))
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::no_method)
+        .with_state(state)
+}

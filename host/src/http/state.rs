@@ -1,0 +1,99 @@
+//! What every request of this host shares.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use chartgate_model::FhirBase;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::audit::DecisionLog;
+use crate::decide::Decider;
+use crate::edge::Edge;
+use crate::http::caller::People;
+use crate::http::problem::Problem;
+use crate::store::Store;
+use crate::tokens::TokenVerifier;
+
+/// Shared by every request.
+pub struct State {
+    /// decides
+    pub decider: Decider,
+    /// clock and identifiers
+    pub edge: Edge,
+    /// who may ask
+    pub people: People,
+    /// FHIR bases by name
+    pub bases: Vec<FhirBase>,
+    /// verifies bearer tokens; `None` when none are taken
+    pub tokens: Option<TokenVerifier>,
+    /// the directory
+    pub store: Arc<Store>,
+    /// changes are recorded in a log of their own
+    pub changes: DecisionLog,
+    /// bounds of the wire
+    pub limits: crate::config::Limits,
+    /// how much at once, how much a second
+    pub gate: Gate,
+    /// renders the metrics
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// How much at once, and how much a second from each caller.
+pub struct Gate {
+    places: Arc<Semaphore>,
+    rate: DefaultKeyedRateLimiter<String>,
+}
+
+impl Gate {
+    /// A gate with so many places and so many requests a second and caller.
+    pub fn new(limits: &crate::config::Limits) -> Self {
+        let rate = NonZeroU32::new(limits.caller_rate_per_s).unwrap_or(NonZeroU32::MIN);
+        Self {
+            places: Arc::new(Semaphore::new(limits.concurrent_decisions)),
+            rate: RateLimiter::keyed(Quota::per_second(rate)),
+        }
+    }
+
+    /// One place, held until it is dropped. Nobody waits: a full house says so at once.
+    pub fn enter(&self, caller: &str) -> Result<OwnedSemaphorePermit, Problem> {
+        use axum::http::StatusCode;
+        if self.rate.check_key(&caller.to_owned()).is_err() {
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate-exceeded",
+                "more requests a second than this caller may send",
+            ));
+        }
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many decisions are under way")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(concurrent_decisions: usize, caller_rate_per_s: u32) -> Gate {
+        Gate::new(&crate::config::Limits { concurrent_decisions, caller_rate_per_s, ..Default::default() })
+    }
+
+    #[test]
+    fn the_last_place_is_given_and_one_more_is_refused() {
+        let gate = gate(2, 1000);
+        let held = [gate.enter("a").unwrap(), gate.enter("b").unwrap()];
+        assert_eq!(gate.enter("c").unwrap_err().status, 503);
+        drop(held);
+        assert!(gate.enter("c").is_ok());
+    }
+
+    #[test]
+    fn the_rate_counts_for_each_caller_by_itself() {
+        let gate = gate(10, 2);
+        assert!(gate.enter("a").is_ok() && gate.enter("a").is_ok());
+        assert_eq!(gate.enter("a").unwrap_err().status, 429);
+        assert!(gate.enter("b").is_ok());
+    }
+}

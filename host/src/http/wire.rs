@@ -1,0 +1,382 @@
+//! The wire form of a decision: what `/v1/decide` reads and writes, over HTTP and at the command line.
+//!
+//! Reading is strict (unknown members, duplicate names, keys that disagree with their content are
+//! errors that name the member) and ends in a [`DecisionRequest`]: nothing further in sees raw text.
+
+mod answer;
+mod content;
+
+use chartgate_model::parse::{ParseLimits, RawRequest, parse};
+use chartgate_model::{
+    DecisionRequest, FhirBase, Millis, Relationship, ReleasePin, Stored, Subject, SubjectKind, strict,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+use crate::break_glass;
+use crate::http::caller::Caller;
+use crate::http::problem::Problem;
+use crate::http::wire::content::{bytes, checked};
+use crate::tokens::{TokenError, TokenVerifier};
+
+pub use answer::{AnswerBody, error_line, token_denial};
+
+/// Nesting of a request; FHIR content inside it may use most of it.
+const DEPTH_MAX: usize = 96;
+
+/// `POST /v1/decide`: one FHIR interaction.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecideBody {
+    /// tenant, `default` when absent
+    tenant: Option<String>,
+    /// name of a configured base, `default` when absent
+    fhir: Option<String>,
+    request: RequestBody,
+    /// the vouched subject; not together with an `authorization` header
+    subject: Option<SubjectBody>,
+    /// what the caller fetched, by `Type/id` or `Type/id/_history/v`; `null`: fetched and absent
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    stored: BTreeMap<String, Option<Box<RawValue>>>,
+    /// shorthand for one entry of `stored`
+    #[schema(value_type = Option<Object>)]
+    resource: Option<Box<RawValue>>,
+    facts: Option<FactsBody>,
+    /// obligations the caller can carry out
+    #[serde(default)]
+    obligations: Vec<String>,
+    /// `name@version` or `sha256:…`
+    policy: Option<String>,
+    /// wants the trace
+    #[serde(default)]
+    explain: bool,
+    /// asks what would be decided, by any release and at any time
+    #[serde(default)]
+    simulate: bool,
+    /// the time of a simulation, RFC 3339
+    at: Option<String>,
+}
+
+/// The FHIR request as the FHIR server got it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RequestBody {
+    method: String,
+    /// relative to the base, or absolute under it
+    url: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// JSON, or a string holding raw JSON or a form
+    #[schema(value_type = Option<Object>)]
+    body: Option<Box<RawValue>>,
+}
+
+/// Who asks, on the caller's word.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SubjectBody {
+    /// `patient`, `proxy`, `provider`, `system`; follows from the type of `user` where that is clear
+    kind: Option<String>,
+    /// `Practitioner/17`
+    user: Option<String>,
+    /// OAuth client identifier
+    #[serde(default)]
+    client: String,
+    /// granted scopes
+    #[serde(default)]
+    scope: String,
+    /// launch patient, a bare id
+    patient: Option<String>,
+    /// launch encounter, a bare id
+    encounter: Option<String>,
+    /// when the token ends, RFC 3339
+    expires: Option<String>,
+}
+
+/// What the caller vouches for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct FactsBody {
+    #[serde(default)]
+    relationships: Vec<RelationshipFact>,
+}
+
+/// A relationship between a user and a patient.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RelationshipFact {
+    user: String,
+    patient: String,
+    kind: String,
+    #[serde(default = "full")]
+    level: String,
+    #[serde(default = "active")]
+    status: String,
+    #[serde(default = "ordinary")]
+    via: String,
+    start: Option<String>,
+    end: Option<String>,
+}
+
+fn full() -> String {
+    "full".into()
+}
+
+fn active() -> String {
+    "active".into()
+}
+
+fn ordinary() -> String {
+    "ordinary".into()
+}
+
+/// Whether a parsed request can go on to a decision.
+#[derive(Debug)]
+pub enum Decidable {
+    /// it can
+    Request(Box<DecisionRequest>),
+    /// its bearer token is no good: denied before any policy is asked
+    BadToken {
+        /// the tenant asked about
+        tenant: String,
+        /// why
+        error: TokenError,
+    },
+}
+
+/// What reading depends on besides the bytes.
+pub struct Context<'a> {
+    /// who calls
+    pub caller: &'a Caller,
+    /// the configured bases
+    pub bases: &'a [FhirBase],
+    /// verifies bearer tokens
+    pub tokens: Option<&'a TokenVerifier>,
+    /// bounds
+    pub limits: &'a crate::config::Limits,
+    /// the time
+    pub now: Millis,
+    /// the header `Chartgate-Policy`
+    pub policy_header: Option<&'a str>,
+}
+
+impl Context<'_> {
+    /// Read one body.
+    pub fn read(&self, bytes: &[u8]) -> Result<Decidable, Problem> {
+        strict::check(bytes, DEPTH_MAX).map_err(|error| Problem::member("body", error.to_string()))?;
+        let body: DecideBody =
+            serde_json::from_slice(bytes).map_err(|error| Problem::member("body", error.to_string()))?;
+        self.rights(&body)?;
+        let tenant = body.tenant.clone().unwrap_or_else(|| "default".into());
+        crate::store::validate::tenant(&tenant).map_err(|error| Problem::member("tenant", error.message))?;
+        if !self.caller.may_ask_about(&tenant) {
+            return Err(self.forbidden("tenant", "this caller may not ask about this tenant"));
+        }
+        let base = self.base(body.fhir.as_deref())?;
+        let now = self.time(&body)?;
+        let pin = self.pin(body.policy.as_deref())?;
+        let break_glass =
+            break_glass::markers(&body.request.headers, body.subject.as_ref().map(|subject| subject.scope.as_str()));
+        let subject = match self.subject(&body, base, now)? {
+            Ok(subject) => subject,
+            Err(error) => return Ok(Decidable::BadToken { tenant, error }),
+        };
+        let request = self.fhir_request(&body.request, base)?;
+        let stored = stored(&body, &request)?;
+        let relationships = relationships(body.facts.unwrap_or(FactsBody { relationships: Vec::new() }))?;
+        let DecideBody { obligations, explain, simulate, .. } = body;
+        let base = base.clone();
+        let request = DecisionRequest {
+            tenant,
+            base,
+            request,
+            subject,
+            stored,
+            relationships,
+            obligations,
+            pin,
+            explain,
+            now,
+            simulate,
+            break_glass,
+        };
+        Ok(Decidable::Request(Box::new(request)))
+    }
+
+    fn rights(&self, body: &DecideBody) -> Result<(), Problem> {
+        let needed = [
+            ("decide", "body", true),
+            ("vouch-subject", "subject", body.subject.is_some()),
+            ("vouch-facts", "facts", body.facts.is_some()),
+            ("explain", "explain", body.explain),
+            ("simulate", "simulate", body.simulate),
+        ];
+        for (right, member, asked) in needed {
+            if asked && !self.caller.may(right) {
+                return Err(self.forbidden(member, &format!("this caller lacks the right `{right}`")));
+            }
+        }
+        Ok(())
+    }
+
+    fn forbidden(&self, member: &str, detail: &str) -> Problem {
+        let problem = Problem::new(axum::http::StatusCode::FORBIDDEN, "right-missing", format!("{member}: {detail}"));
+        Problem { member: Some(member.into()), ..problem }
+    }
+
+    fn base(&self, name: Option<&str>) -> Result<&FhirBase, Problem> {
+        let name = name.unwrap_or("default");
+        self.bases
+            .iter()
+            .find(|base| base.name == name)
+            .ok_or_else(|| Problem::member("fhir", format!("no base `{name}` is configured")))
+    }
+
+    fn time(&self, body: &DecideBody) -> Result<Millis, Problem> {
+        match &body.at {
+            None => Ok(self.now),
+            Some(at) if body.simulate => Millis::parse(at).map_err(|error| Problem::member("at", error.to_string())),
+            Some(_) => Err(Problem::member("at", "only a simulation may name its time")),
+        }
+    }
+
+    fn pin(&self, member: Option<&str>) -> Result<Option<ReleasePin>, Problem> {
+        if let (Some(member), Some(header)) = (member, self.policy_header)
+            && member != header
+        {
+            return Err(Problem::member("policy", "differs from the header Chartgate-Policy"));
+        }
+        let read = |text| {
+            ReleasePin::parse(text).ok_or_else(|| Problem::member("policy", "is neither `name@version` nor `sha256:…`"))
+        };
+        member.or(self.policy_header).map(read).transpose()
+    }
+
+    /// The subject: by bearer token, or on the caller's word. The inner error is a bad token.
+    fn subject(&self, body: &DecideBody, base: &FhirBase, now: Millis) -> Result<Result<Subject, TokenError>, Problem> {
+        let authorization: Vec<&String> = body
+            .request
+            .headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+            .map(|(_, value)| value)
+            .collect();
+        match (&body.subject, authorization.as_slice()) {
+            (Some(_), [_, ..]) => {
+                Err(Problem::member("subject", "is there besides an `authorization` header: only one can say who asks"))
+            }
+            (Some(subject), []) => self.vouched(subject).map(Ok),
+            (None, [header]) => self.verified(header, base, now),
+            (None, []) => Err(Problem::member("subject", "is missing, and there is no `authorization` header either")),
+            (None, _) => Err(Problem::member("request.headers", "`authorization` is there twice")),
+        }
+    }
+
+    fn vouched(&self, given: &SubjectBody) -> Result<Subject, Problem> {
+        let user = given.user.clone().unwrap_or_default();
+        let kind = match &given.kind {
+            Some(code) => SubjectKind::from_code(code)
+                .ok_or_else(|| Problem::member("subject.kind", "is none of patient, proxy, provider, system"))?,
+            None => SubjectKind::of_user_type(user.split('/').next().unwrap_or_default()).ok_or_else(|| {
+                Problem::member("subject.kind", "has to be said: it does not follow from `subject.user`")
+            })?,
+        };
+        match kind {
+            // No client without a user is enabled yet; the policy refuses it too.
+            SubjectKind::System => return Err(Problem::member("subject.kind", "`system` is not enabled")),
+            _ => crate::store::validate::user(&user).map_err(|error| Problem::member("subject.user", error.message))?,
+        }
+        self.scope_fits("subject.scope", &given.scope)?;
+        let expires = given
+            .expires
+            .as_deref()
+            .map(|text| Millis::parse(text).map_err(|error| Problem::member("subject.expires", error.to_string())));
+        let expires = expires.transpose()?;
+        Ok(Subject {
+            kind,
+            user,
+            client: given.client.clone(),
+            scope: given.scope.clone(),
+            patient: given.patient.clone(),
+            encounter: given.encounter.clone(),
+            expires,
+        })
+    }
+
+    fn verified(&self, header: &str, base: &FhirBase, now: Millis) -> Result<Result<Subject, TokenError>, Problem> {
+        let Some(verifier) = self.tokens else {
+            return Err(Problem::member("request.headers.authorization", "no token issuer is configured"));
+        };
+        let token =
+            header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
+        let Some(token) = token else {
+            return Err(Problem::member("request.headers.authorization", "is not a bearer token"));
+        };
+        Ok(verifier.verify(token, &base.url, now).map(|verified| verified.subject))
+    }
+
+    fn scope_fits(&self, member: &str, scope: &str) -> Result<(), Problem> {
+        if scope.len() > self.limits.scope_bytes {
+            return Err(Problem::member(member, format!("is longer than {} bytes", self.limits.scope_bytes)));
+        }
+        Ok(())
+    }
+
+    fn fhir_request(&self, given: &RequestBody, base: &FhirBase) -> Result<chartgate_model::FhirRequest, Problem> {
+        let headers: Vec<(String, String)> =
+            given.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let body = given.body.as_deref().map(|raw| bytes(raw, "request.body")).transpose()?.flatten();
+        let raw = RawRequest { method: &given.method, url: &given.url, headers: &headers, body: body.as_deref() };
+        let limits = ParseLimits {
+            url_bytes: self.limits.url_bytes,
+            parameters: self.limits.parameters,
+            body_bytes: self.limits.body_bytes,
+        };
+        parse(&raw, base, &limits).map_err(|error| Problem::member(error.member(), error.to_string()))
+    }
+}
+
+fn stored(body: &DecideBody, request: &chartgate_model::FhirRequest) -> Result<Vec<Stored>, Problem> {
+    let mut stored = Vec::new();
+    for (key, raw) in &body.stored {
+        stored.push(checked(key, raw.as_deref(), &format!("stored.{key}"))?);
+    }
+    if let Some(raw) = &body.resource {
+        let (Some(id), false) = (&request.id, request.resource_type.is_empty()) else {
+            return Err(Problem::member("resource", "the request names no resource it could be"));
+        };
+        let key = match &request.version {
+            Some(version) => format!("{}/{id}/_history/{version}", request.resource_type),
+            None => format!("{}/{id}", request.resource_type),
+        };
+        if body.stored.contains_key(&key) {
+            return Err(Problem::member("resource", format!("`stored` already has `{key}`")));
+        }
+        stored.push(checked(&key, Some(raw), "resource")?);
+    }
+    Ok(stored)
+}
+
+fn relationships(given: FactsBody) -> Result<Vec<Relationship>, Problem> {
+    let read = |(at, fact): (usize, RelationshipFact)| {
+        let member = |name: &str| format!("facts.relationships[{at}].{name}");
+        let time = |name: &str, text: Option<String>| {
+            text.map(|text| Millis::parse(&text).map_err(|error| Problem::member(member(name), error.to_string())))
+                .transpose()
+        };
+        if fact.kind == "self" {
+            return Err(Problem::member(member("kind"), "`self` is never given: it follows from the user"));
+        }
+        let (start, end) = (time("start", fact.start)?, time("end", fact.end)?);
+        let RelationshipFact { user, patient, kind, level, status, via, .. } = fact;
+        let source = crate::facts::CALLER.into();
+        let relationship = Relationship { user, patient, kind, level, status, via, source, start, end };
+        crate::store::validate::relationship(&relationship)
+            .map_err(|error| Problem::member(member(error.member), error.message))?;
+        Ok(relationship)
+    };
+    given.relationships.into_iter().enumerate().map(read).collect()
+}

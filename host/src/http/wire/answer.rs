@@ -1,0 +1,223 @@
+//! The answer of `/v1/decide`.
+
+use chartgate_model::parse::render_search;
+use chartgate_model::{Basis, DecisionRequest, Parameter};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::decide::{Answer, Verdict};
+use crate::http::problem::Problem;
+use crate::tokens::TokenError;
+
+/// What is decided, and what the caller has to do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AnswerBody {
+    /// `permit`, `deny` or `indeterminate`; absent in a simulation
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'static str>,
+    /// what would be decided, in a simulation
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would: Option<&'static str>,
+    /// identifier of the decision, also in the decision log
+    id: String,
+    /// until when a permit may be cached for an identical request; absent: never
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    reason: ReasonBody,
+    obligations: Vec<ObligationBody>,
+    /// resources to fetch and ask again with
+    needs: Vec<String>,
+    /// ready to return to the client when the answer is no
+    denial: Option<Denial>,
+    facts: FactsStamp,
+    policy: PolicyStamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Vec<TraceRow>>,
+}
+
+/// For logs, never for the app.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReasonBody {
+    code: String,
+    text: String,
+}
+
+/// Something the caller has to do.
+#[derive(Debug, Serialize, ToSchema)]
+struct ObligationBody {
+    id: String,
+    /// members by kind: `search-narrowing` has `method`, `url`, `body`; `if-match` has `version`
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    parameters: Value,
+}
+
+/// An answer ready to return to the client.
+#[derive(Debug, Serialize, ToSchema)]
+struct Denial {
+    status: u16,
+    #[schema(value_type = Object)]
+    headers: Value,
+    /// an OperationOutcome, the same for everything that is hidden or absent
+    #[schema(value_type = Object)]
+    outcome: &'static RawValue,
+}
+
+/// Where facts came from.
+#[derive(Debug, Serialize, ToSchema)]
+struct FactsStamp {
+    as_of: String,
+    sources: Vec<String>,
+}
+
+/// The release that decided.
+#[derive(Debug, Serialize, ToSchema)]
+struct PolicyStamp {
+    name: String,
+    version: String,
+    digest: String,
+    component: String,
+}
+
+/// One rule walked.
+#[derive(Debug, Serialize, ToSchema)]
+struct TraceRow {
+    rule: String,
+    outcome: &'static str,
+    detail: String,
+}
+
+impl AnswerBody {
+    /// The wire form of an answer.
+    pub fn of(answer: Answer, request: &DecisionRequest) -> Self {
+        let (decision, denial) = match &answer.verdict {
+            Verdict::Permit(_) => ("permit", None),
+            Verdict::Deny(Basis::Request) => {
+                ("deny", Some(denial(403, "forbidden", insufficient_scope(&answer.reason))))
+            }
+            Verdict::Deny(Basis::Content) => ("deny", Some(denial(404, "not-found", json!({})))),
+            Verdict::Indeterminate => ("indeterminate", Some(denial(503, "transient", json!({ "Retry-After": "1" })))),
+        };
+        let (obligations, expires_at) = match &answer.verdict {
+            Verdict::Permit(permit) => {
+                let obligations =
+                    permit.obligations().iter().map(|obligation| ObligationBody::of(obligation, request)).collect();
+                (obligations, permit.expires_at().map(|end| end.to_rfc3339()))
+            }
+            _ => (Vec::new(), None),
+        };
+        let row = |step: chartgate_model::TraceStep| TraceRow {
+            rule: step.rule,
+            outcome: step.outcome.code(),
+            detail: step.detail,
+        };
+        let release = &answer.release;
+        Self {
+            decision: (!request.simulate).then_some(decision),
+            would: request.simulate.then_some(decision),
+            id: answer.id,
+            expires_at,
+            reason: ReasonBody { code: answer.reason, text: answer.text },
+            obligations,
+            needs: answer.needs,
+            denial,
+            facts: FactsStamp { as_of: request.now.to_rfc3339(), sources: answer.fact_sources },
+            policy: PolicyStamp {
+                name: release.name.clone(),
+                version: release.version.clone(),
+                digest: release.digest.clone(),
+                component: release.component_digest.clone(),
+            },
+            trace: request.explain.then(|| answer.trace.into_iter().map(row).collect()),
+        }
+    }
+}
+
+/// SECURITY: only a missing scope is named to the client; which rule refused stays in `reason`.
+fn insufficient_scope(reason: &str) -> Value {
+    match reason {
+        "scope-insufficient" => json!({ "WWW-Authenticate": "Bearer error=\"insufficient_scope\"" }),
+        _ => json!({}),
+    }
+}
+
+impl ObligationBody {
+    fn of(obligation: &chartgate_model::Obligation, request: &DecisionRequest) -> Self {
+        let given: Value = serde_json::from_slice(&obligation.parameters).unwrap_or_default();
+        let parameters = match obligation.id.as_str() {
+            "search-narrowing" => rewritten(&given, request),
+            _ => given,
+        };
+        Self { id: obligation.id.clone(), parameters }
+    }
+}
+
+/// The search to run instead, as a request.
+fn rewritten(given: &Value, request: &DecisionRequest) -> Value {
+    let pair = |pair: &Value| {
+        let text = |at: usize| pair.get(at).and_then(Value::as_str).map(str::to_owned);
+        Some(Parameter { name: text(0)?, value: text(1)? })
+    };
+    let parameters: Vec<Parameter> =
+        given.get("parameters").and_then(Value::as_array).into_iter().flatten().filter_map(pair).collect();
+    let rendered = render_search(&request.request, &parameters);
+    json!({ "method": rendered.method, "url": rendered.url, "body": rendered.body })
+}
+
+fn denial(status: u16, code: &'static str, mut headers: Value) -> Denial {
+    if let Some(headers) = headers.as_object_mut() {
+        headers.insert("Content-Type".into(), json!("application/fhir+json"));
+    }
+    Denial { status, headers, outcome: outcome(code) }
+}
+
+/// Fixed texts: what is hidden and what is absent get the very same bytes.
+fn outcome(code: &'static str) -> &'static RawValue {
+    let text = match code {
+        "not-found" => {
+            r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-found","diagnostics":"not found"}]}"#
+        }
+        "forbidden" => {
+            r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"forbidden","diagnostics":"not allowed"}]}"#
+        }
+        "login" => {
+            r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"login","diagnostics":"the access token is not valid"}]}"#
+        }
+        _ => {
+            r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"transient","diagnostics":"try again later"}]}"#
+        }
+    };
+    // The texts above are JSON; `null` can stand only if one of them were not.
+    serde_json::from_str::<&RawValue>(text).unwrap_or(RawValue::NULL)
+}
+
+/// The denial of a request whose bearer token is no good: no policy was asked.
+#[derive(Debug, Serialize)]
+pub struct TokenDenial {
+    decision: &'static str,
+    id: String,
+    reason: ReasonBody,
+    obligations: [(); 0],
+    needs: [(); 0],
+    denial: Denial,
+}
+
+/// See [`TokenDenial`].
+pub fn token_denial(id: String, error: &TokenError) -> TokenDenial {
+    let challenge = format!("Bearer error=\"{}\"", error.www_authenticate_error());
+    TokenDenial {
+        decision: "deny",
+        id,
+        reason: ReasonBody { code: error.code().into(), text: error.to_string() },
+        obligations: [],
+        needs: [],
+        denial: denial(401, "login", json!({ "WWW-Authenticate": challenge })),
+    }
+}
+
+/// What stands in the place of an answer when a line could not be read.
+pub fn error_line(problem: &Problem) -> Value {
+    json!({ "error": problem })
+}
