@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Characters of a member path in an error: a name may be as long as the text it stands in.
@@ -310,8 +310,19 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_refused() {
-        let texts =
-            ["", "{", "{} x", "{} {}", "{'a':1}", "[1,]", r#""\ud800""#, r#""\udc00\ud800""#, "nul", "01", "\u{feff}{}"];
+        let texts = [
+            "",
+            "{",
+            "{} x",
+            "{} {}",
+            "{'a':1}",
+            "[1,]",
+            r#""\ud800""#,
+            r#""\udc00\ud800""#,
+            "nul",
+            "01",
+            "\u{feff}{}",
+        ];
         for text in texts {
             assert!(matches!(refused(text), StrictError::Malformed { .. }), "{text}");
         }
