@@ -38,10 +38,12 @@ impl<'a> Pins<'a> {
                 continue;
             }
             let values: Vec<&str> = parameter.value.split(',').collect();
-            let bare = parameter.name == "_id" || (parameter.name == on.narrow_by && on.narrow_by_bare_id);
-            let patients: Vec<&str> = values.iter().filter_map(|value| patient(value, bare, request.base)).collect();
-            // A Group or an unreadable value beside the patient: rewritten, so that it is gone.
-            pins.sufficient |= patients.len() == values.len();
+            let only_patients = parameter.name == "_id" || (parameter.name == on.narrow_by && on.narrow_by_bare_id);
+            let patients: Vec<&str> = values.iter().filter_map(|value| patient(value, request.base)).collect();
+            // A Group or an unreadable value beside the patient, or a bare id that could be another type's:
+            // rewritten, so that only the patient is left.
+            let plain = |value: &&str| only_patients || !is_id(value);
+            pins.sufficient |= patients.len() == values.len() && values.iter().all(plain);
             pins.replaced.push(at);
             pins.also(patients);
         }
@@ -71,8 +73,8 @@ fn pins_patients(on: &ResourceType, name: &str) -> bool {
     name == on.narrow_by || (on.name != "Patient" && confers())
 }
 
-fn patient<'a>(value: &'a str, bare: bool, base: &str) -> Option<&'a str> {
-    if bare && is_id(value) {
+fn patient<'a>(value: &'a str, base: &str) -> Option<&'a str> {
+    if is_id(value) {
         return Some(value);
     }
     match target(value, base) {
