@@ -3,29 +3,30 @@
 //!
 //! It lives here, once. What could be read in two ways is refused, never repaired.
 
+mod body;
 mod error;
 mod headers;
+mod media;
 mod path;
 mod query;
 mod render;
 #[cfg(test)]
 mod tests;
 
-use serde::Deserialize;
-
-use crate::parse::headers::{Headers, is_json, media_type};
+use crate::parse::headers::Headers;
 use crate::parse::path::{is_id, is_type, operation};
-use crate::{FhirBase, FhirRequest, Interaction, Method, Parameter, strict};
+use crate::{FhirBase, FhirRequest, Interaction, Method, Parameter};
 
 pub use error::{ParseError, ParseErrorKind};
+pub use query::check_parameters;
 pub use render::{RenderedRequest, render_search};
 
 const URL: &str = "request.url";
 const BODY: &str = "request.body";
-/// Nesting of a body, as the policy bounds it.
-const BODY_DEPTH_MAX: usize = 64;
 /// Types that define compartments in FHIR R4.
 const COMPARTMENTS: [&str; 5] = ["Patient", "Encounter", "RelatedPerson", "Practitioner", "Device"];
+/// Parameters that choose the format of an answer: every interaction takes them.
+const FORMAT: [&str; 2] = ["_format", "_pretty"];
 /// Parameters that change how an answer looks and never what it is about.
 const PRESENTATION: [&str; 4] = ["_format", "_pretty", "_elements", "_summary"];
 /// Parameters of a history.
@@ -74,7 +75,8 @@ pub fn parse(raw: &RawRequest<'_>, base: &FhirBase, limits: &ParseLimits) -> Res
     }
     let split = path::split(raw.url, base)?;
     let parameters = query::parameters(split.query.unwrap_or_default(), URL, limits.parameters)?;
-    let mut parts = Parts { method, headers, body, limits, parameters, has_query: split.query.is_some() };
+    let has_query = split.query.is_some();
+    let mut parts = Parts { method, headers, body, base, limits, parameters, has_query };
     let mut request = parts.form(&split.segments)?;
     request.parameters = parts.parameters;
     Ok(request)
@@ -92,6 +94,7 @@ struct Parts<'a> {
     method: Method,
     headers: Headers<'a>,
     body: Option<&'a [u8]>,
+    base: &'a FhirBase,
     limits: &'a ParseLimits,
     parameters: Vec<Parameter>,
     has_query: bool,
@@ -192,59 +195,47 @@ impl Parts<'_> {
 
     /// `POST …/_search`: parameters of the URL, then of the body.
     fn search_by_form(&mut self, kind: &str, compartment: Option<(&str, &str)>) -> Result<FhirRequest, ParseError> {
-        let body = self.body.take().unwrap_or_default();
-        if !body.is_empty()
-            && media_type(self.headers.content_type).as_deref() != Some("application/x-www-form-urlencoded")
-        {
-            return Err(ParseError::unsupported(
-                "request.headers.content-type",
-                "a search form is application/x-www-form-urlencoded",
-            ));
-        }
-        if body.len() > self.limits.url_bytes {
-            return Err(ParseError::too_large(BODY, self.limits.url_bytes, "bytes"));
-        }
-        let text = std::str::from_utf8(body).map_err(|_| ParseError::malformed(BODY, "is not UTF-8"))?;
+        let text = match self.body.take() {
+            Some(body) if body.len() > self.limits.url_bytes => {
+                return Err(ParseError::too_large(BODY, self.limits.url_bytes, "bytes"));
+            }
+            Some(body) => body::form(body, self.headers.content_type, &self.base.version)?,
+            None => "",
+        };
         let left = self.limits.parameters.saturating_sub(self.parameters.len());
         let of_body = query::parameters(text, BODY, left)?;
         // SECURITY: servers differ in which of the two wins.
-        let twice = |p: &&Parameter| self.parameters.iter().any(|known| known.name.eq_ignore_ascii_case(&p.name));
+        let twice = |p: &&Parameter| self.parameters.iter().any(|known| query::same_parameter(&known.name, &p.name));
         if let Some(twice) = of_body.iter().find(twice) {
             return Err(ParseError::ambiguous(BODY, format!("`{}` stands in the URL too", twice.name)));
         }
         self.parameters.extend(of_body);
-        query::unambiguous(&self.parameters, BODY)?;
         Ok(FhirRequest { by_form: true, ..self.search(kind, compartment)? })
     }
 
     fn create(&mut self, kind: &str) -> Result<FhirRequest, ParseError> {
-        self.takes_only(&["_format", "_pretty"])?;
+        self.takes_only(&FORMAT)?;
         let request = self.with_body(self.empty(Interaction::Create, kind))?;
         let Some(criteria) = self.headers.if_none_exist else { return Ok(request) };
         let member = "request.headers.if-none-exist";
         if criteria.len() > self.limits.url_bytes {
             return Err(ParseError::too_large(member, self.limits.url_bytes, "bytes"));
         }
-        self.parameters = query::parameters(criteria, member, self.limits.parameters)?;
-        if self.parameters.is_empty() {
-            return Err(ParseError::malformed(member, "has no criteria"));
-        }
+        let left = self.limits.parameters.saturating_sub(self.parameters.len());
+        let criteria = query::parameters(criteria, member, left)?;
+        query::criteria(&criteria, &[], member)?;
+        self.parameters.extend(criteria);
         Ok(FhirRequest { conditional: true, ..request })
     }
 
     fn write(&self, interaction: Interaction, kind: &str, id: &str) -> Result<FhirRequest, ParseError> {
-        self.takes_only(&["_format", "_pretty"])?;
+        self.takes_only(&FORMAT)?;
         let request = FhirRequest { id: Some(id.to_owned()), ..self.empty(interaction, kind) };
         self.with_body(request)
     }
 
     fn by_criteria(&self, interaction: Interaction, kind: &str) -> Result<FhirRequest, ParseError> {
-        if self.parameters.iter().all(|parameter| PRESENTATION.contains(&parameter.name.as_str())) {
-            return Err(ParseError::malformed(URL, "neither an id nor criteria say which resource is meant"));
-        }
-        if self.parameters.iter().any(|parameter| parameter.name.starts_with("_cascade")) {
-            return Err(ParseError::unsupported(URL, "`_cascade` would delete what nobody judged"));
-        }
+        query::criteria(&self.parameters, &FORMAT, URL)?;
         self.with_body(FhirRequest { conditional: true, ..self.empty(interaction, kind) })
     }
 
@@ -255,16 +246,8 @@ impl Parts<'_> {
             return Ok(request);
         }
         let body = self.body.ok_or_else(|| ParseError::malformed(BODY, "is missing"))?;
-        let media = media_type(self.headers.content_type);
-        let patch =
-            request.interaction == Interaction::Patch && media.as_deref() == Some("application/json-patch+json");
-        if !patch && !is_json(media.as_deref()) {
-            return Err(ParseError::unsupported("request.headers.content-type", "only JSON can be judged"));
-        }
-        strict::check(body, BODY_DEPTH_MAX).map_err(|error| ParseError::malformed(BODY, error.to_string()))?;
-        if !patch && body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(ParseError::malformed(BODY, "is not a JSON object"));
-        }
+        let check = if request.interaction == Interaction::Patch { body::patch } else { body::resource };
+        check(body, self.headers.content_type, &self.base.version)?;
         Ok(FhirRequest { body: Some(body.to_vec()), ..request })
     }
 
@@ -279,7 +262,7 @@ impl Parts<'_> {
         };
         let request = FhirRequest { operation: Some(name.to_owned()), ..request };
         match (self.method, self.body) {
-            (Method::Get | Method::Head, _) => self.no_body().map(|()| request),
+            (Method::Get, _) => self.no_body().map(|()| request),
             (Method::Post, None) => Ok(request),
             (Method::Post, Some(_)) => self.with_body(request),
             _ => Err(ParseError::malformed("request.method", "an operation takes GET or POST")),
@@ -288,21 +271,10 @@ impl Parts<'_> {
 
     /// `POST` to the base: a batch or a transaction, as its bundle says.
     fn bundle(&self) -> Result<FhirRequest, ParseError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Bundle {
-            resource_type: String,
-            r#type: String,
-        }
-        self.takes_only(&["_format", "_pretty"])?;
+        self.takes_only(&FORMAT)?;
         let request = self.with_body(self.empty(Interaction::Batch, ""))?;
-        let bundle: Option<Bundle> = serde_json::from_slice(request.body.as_deref().unwrap_or_default()).ok();
-        let bundle = bundle.filter(|bundle| bundle.resource_type == "Bundle");
-        match bundle.as_ref().map(|bundle| bundle.r#type.as_str()) {
-            Some("batch") => Ok(request),
-            Some("transaction") => Ok(FhirRequest { interaction: Interaction::Transaction, ..request }),
-            _ => Err(ParseError::malformed(BODY, "is not a batch or transaction bundle")),
-        }
+        let interaction = body::bundle(request.body.as_deref().unwrap_or_default())?;
+        Ok(FhirRequest { interaction, ..request })
     }
 
     fn no_body(&self) -> Result<(), ParseError> {

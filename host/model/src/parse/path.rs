@@ -43,9 +43,11 @@ fn is_absolute(url: &str) -> bool {
 }
 
 /// Every character a FHIR path needs is unreserved, so a percent-escape in it only hides something.
+///
+/// SECURITY: errors do not quote the segment: it may be the id of a patient.
 fn segment(text: &str) -> Result<&str, ParseError> {
-    if text.contains('%') {
-        return Err(ParseError::ambiguous(URL, format!("path segment `{text}` must not be percent-encoded")));
+    if let Some((_, escape)) = text.split_once('%') {
+        return Err(ParseError::ambiguous(URL, format!("a path segment has {}", escape_kind(escape))));
     }
     match text {
         "" => Err(ParseError::ambiguous(URL, "an empty path segment")),
@@ -54,9 +56,25 @@ fn segment(text: &str) -> Result<&str, ParseError> {
     }
 }
 
-/// A resource type by its form: `[A-Z][A-Za-z]+`, 64 characters at most.
+/// What a percent-escape would stand for, by what follows its `%`.
+fn escape_kind(escape: &str) -> &'static str {
+    let digits = escape.get(..2).unwrap_or_default().to_ascii_lowercase();
+    match digits.as_str() {
+        "00" => "an encoded NUL (`%00`)",
+        "25" => "a percent-escape that is encoded twice (`%25`)",
+        "2e" => "an encoded dot (`%2E`)",
+        "2f" => "an encoded slash (`%2F`)",
+        "5c" => "an encoded backslash (`%5C`)",
+        digits if digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            "a percent-escape: it must not be percent-encoded"
+        }
+        _ => "a broken percent-escape",
+    }
+}
+
+/// A resource type by its form: `[A-Z][A-Za-z]{1,63}`.
 pub(super) fn is_type(text: &str) -> bool {
-    text.len() <= 64
+    (2..=64).contains(&text.len())
         && text.bytes().next().is_some_and(|b| b.is_ascii_uppercase())
         && text.bytes().all(|b| b.is_ascii_alphabetic())
 }
