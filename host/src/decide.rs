@@ -17,6 +17,8 @@ use crate::rollout::{Rollout, SelectError};
 const ROUNDS_MAX: u32 = 3;
 /// How long a permit may be cached, whatever else it rests on.
 const PERMIT_MAX_MS: u64 = 60_000;
+/// The obligation to run another search instead.
+pub(crate) const SEARCH_NARROWING: &str = "search-narrowing";
 /// Prefix of the keys that ask for stored resources.
 const RESOURCE_KEY: &str = "resource/";
 
@@ -295,6 +297,11 @@ impl Conclusion {
                         text,
                         trace,
                     };
+                }
+                // A narrowing that cannot be written back would leave the search as wide as it was.
+                let narrows = |obligation: &Obligation| obligation.id == SEARCH_NARROWING;
+                if obligations.iter().filter(|o| narrows(o)).any(|o| o.search_parameters().is_none()) {
+                    return Self::failed("policy-output-invalid");
                 }
                 let verdict = Verdict::Permit(Permit { obligations, expires_at: expiry(request, expires) });
                 Self { verdict, reason, text, trace }

@@ -74,7 +74,10 @@ fn borrow(request: &access::Request) -> own::Request<'_> {
         compartment: request.compartment.as_ref().map(|c| (c.resource_type.as_str(), c.id.as_str())),
         parameters: request.parameters.iter().map(|p| own::Parameter { name: &p.name, value: &p.value }).collect(),
         conditional: request.conditional,
-        returns_representation: request.prefer_return == access::ReturnPreference::Representation,
+        returns_representation: matches!(
+            request.prefer_return,
+            access::ReturnPreference::Representation | access::ReturnPreference::Unspecified
+        ),
         body: request.body.as_deref(),
         stored: request.stored.iter().map(|s| own::Stored { key: &s.key, content: s.content.as_deref() }).collect(),
         facts: request.facts.iter().map(|f| own::Fact { key: &f.key, value: &f.value }).collect(),

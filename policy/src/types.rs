@@ -91,7 +91,8 @@ pub struct Request<'a> {
     pub compartment: Option<(&'a str, &'a str)>,
     pub parameters: Vec<Parameter<'a>>,
     pub conditional: bool,
-    /// `Prefer: return=representation`
+    /// the answer of a write may carry the resource: `Prefer: return=representation`, or nothing said,
+    /// which leaves it to the server
     pub returns_representation: bool,
     pub body: Option<&'a [u8]>,
     pub stored: Vec<Stored<'a>>,

@@ -1,6 +1,7 @@
 //! What a policy answers.
 
-use crate::Millis;
+use crate::parse::check_parameters;
+use crate::{Millis, Parameter};
 
 /// On what a denial turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,24 @@ pub struct Obligation {
     pub id: String,
     /// a JSON object
     pub parameters: Vec<u8>,
+}
+
+impl Obligation {
+    /// The parameters of a `search-narrowing`, if they are of its shape and read back as they are
+    /// written.
+    ///
+    /// SECURITY: a pair left out would widen the search, so one bad pair spoils them all.
+    pub fn search_parameters(&self) -> Option<Vec<Parameter>> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Narrowing {
+            parameters: Vec<(String, String)>,
+        }
+        let narrowing: Narrowing = serde_json::from_slice(&self.parameters).ok()?;
+        let parameters: Vec<Parameter> =
+            narrowing.parameters.into_iter().map(|(name, value)| Parameter { name, value }).collect();
+        (!parameters.is_empty() && check_parameters(&parameters).is_ok()).then_some(parameters)
+    }
 }
 
 /// What is decided.
@@ -85,4 +104,31 @@ pub struct Decision {
     pub text: String,
     /// the rules in the order walked
     pub trace: Vec<TraceStep>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Obligation;
+
+    fn pairs(parameters: &str) -> Option<usize> {
+        let obligation = Obligation { id: "search-narrowing".into(), parameters: parameters.as_bytes().to_vec() };
+        obligation.search_parameters().map(|parameters| parameters.len())
+    }
+
+    #[test]
+    fn a_narrowing_is_taken_whole_or_not_at_all() {
+        assert_eq!(pairs(r#"{"parameters":[["patient","1"],["code","a|b"]]}"#), Some(2));
+        let bad = [
+            "{}",
+            r#"{"parameters":[]}"#,
+            r#"{"parameters":[["patient","1"],["code"]]}"#,
+            r#"{"parameters":[["patient","1"],["code",7]]}"#,
+            r#"{"parameters":[["patient","1"]],"more":1}"#,
+            r#"{"parameters":[["patient",""]]}"#,
+            r#"{"parameters":[["pa tient","1"]]}"#,
+        ];
+        for text in bad {
+            assert_eq!(pairs(text), None, "{text}");
+        }
+    }
 }

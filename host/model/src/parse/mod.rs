@@ -263,6 +263,10 @@ impl Parts<'_> {
         let request = FhirRequest { operation: Some(name.to_owned()), ..request };
         match (self.method, self.body) {
             (Method::Get, _) => self.no_body().map(|()| request),
+            // SECURITY: a server may ignore the query of a POST, and with it what narrows the answer.
+            (Method::Post, _) if !self.parameters.is_empty() => {
+                Err(ParseError::ambiguous(URL, "the parameters of a POST operation belong into its body"))
+            }
             (Method::Post, None) => Ok(request),
             (Method::Post, Some(_)) => self.with_body(request),
             _ => Err(ParseError::malformed("request.method", "an operation takes GET or POST")),

@@ -1,13 +1,13 @@
 //! The answer of `/v1/decide`.
 
 use chartgate_model::parse::render_search;
-use chartgate_model::{Basis, DecisionRequest, Parameter};
+use chartgate_model::{Basis, DecisionRequest};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::decide::{Answer, Verdict};
+use crate::decide::{Answer, SEARCH_NARROWING, Verdict};
 use crate::http::problem::Problem;
 use crate::tokens::TokenError;
 
@@ -145,25 +145,15 @@ fn insufficient_scope(reason: &str) -> Value {
 
 impl ObligationBody {
     fn of(obligation: &chartgate_model::Obligation, request: &DecisionRequest) -> Self {
-        let given: Value = serde_json::from_slice(&obligation.parameters).unwrap_or_default();
-        let parameters = match obligation.id.as_str() {
-            "search-narrowing" => rewritten(&given, request),
-            _ => given,
+        let parameters = match obligation.search_parameters() {
+            Some(parameters) if obligation.id == SEARCH_NARROWING => {
+                let rendered = render_search(&request.request, &parameters);
+                json!({ "method": rendered.method, "url": rendered.url, "body": rendered.body })
+            }
+            _ => serde_json::from_slice(&obligation.parameters).unwrap_or_default(),
         };
         Self { id: obligation.id.clone(), parameters }
     }
-}
-
-/// The search to run instead, as a request.
-fn rewritten(given: &Value, request: &DecisionRequest) -> Value {
-    let pair = |pair: &Value| {
-        let text = |at: usize| pair.get(at).and_then(Value::as_str).map(str::to_owned);
-        Some(Parameter { name: text(0)?, value: text(1)? })
-    };
-    let parameters: Vec<Parameter> =
-        given.get("parameters").and_then(Value::as_array).into_iter().flatten().filter_map(pair).collect();
-    let rendered = render_search(&request.request, &parameters);
-    json!({ "method": rendered.method, "url": rendered.url, "body": rendered.body })
 }
 
 fn denial(status: u16, code: &'static str, mut headers: Value) -> Denial {

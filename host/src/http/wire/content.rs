@@ -34,7 +34,8 @@ pub(super) fn checked(key: &str, raw: Option<&RawValue>, member: &str) -> Result
     if let Some(content) = &content {
         strict::check(content, DEPTH_MAX).map_err(|error| Problem::member(member, error.to_string()))?;
         let found = strict::reference_key(content).map_err(|error| Problem::member(member, error.to_string()))?;
-        let same_version = version.is_none() || found.version_id.is_none() || version == found.version_id.as_deref();
+        // Content under a version's key has to say that it is this version.
+        let same_version = version.is_none() || version == found.version_id.as_deref();
         if found.resource_type != resource_type || found.id.as_deref() != Some(id) || !same_version {
             return Err(Problem::member(member, "the content is not the resource its key names"));
         }
