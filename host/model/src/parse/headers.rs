@@ -53,6 +53,11 @@ fn one<'a>(name: &str, value: &'a str, member: String, read: &mut Headers<'a>) -
         "x-http-method-override" | "x-http-method" | "x-method-override" => {
             return Err(ParseError::unsupported(member, "it would change the method"));
         }
+        "x-original-url" | "x-rewrite-url" => {
+            return Err(ParseError::unsupported(member, "it would change the URL"));
+        }
+        // FHIR R4, Provenance: the server creates the resource in the header beside the one sent.
+        "x-provenance" => return Err(ParseError::unsupported(member, "it would create what nobody judged")),
         "x-cascade" => return Err(ParseError::unsupported(member, "it would delete what nobody judged")),
         "content-encoding" | "transfer-encoding" if !value.trim().eq_ignore_ascii_case("identity") => {
             return Err(ParseError::unsupported(member, "send the decoded body"));

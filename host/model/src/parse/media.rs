@@ -63,6 +63,13 @@ pub(super) fn accepts_json(accept: &str) -> bool {
     })
 }
 
+/// Whether the value of `_format`, decoded, asks for JSON (FHIR R4, RESTful API, section 3.1.0.1.11). The
+/// `+` of a media type is often left unencoded and arrives as a space, which servers are told to bear.
+pub(super) fn is_json_format(value: &str) -> bool {
+    let named = value.to_ascii_lowercase().replace(' ', "+");
+    named == "json" || JSON_RANGES.iter().any(|range| !range.contains('*') && *range == named)
+}
+
 fn is_zero_weight(parameter: &str) -> bool {
     let weight = parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("q")).map(|(_, weight)| weight);
     weight.is_some_and(|weight| weight.bytes().all(|b| b == b'0' || b == b'.'))

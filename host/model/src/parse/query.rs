@@ -5,6 +5,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::error::ParseError;
+use super::media::is_json_format;
 use crate::Parameter;
 
 /// Bytes of a parameter name.
@@ -84,6 +85,10 @@ fn judged(parameter: &Parameter, at: usize, member: &str) -> Result<(), ParseErr
         "_method" => Err(ParseError::unsupported(member, "`_method` would change the method")),
         "access_token" => {
             Err(ParseError::unsupported(member, "a token never belongs into a URL (RFC 6750, section 2.3)"))
+        }
+        // SECURITY: it outranks the `Accept` header, and nobody can filter the rows of another format.
+        "_format" if !is_json_format(value) => {
+            Err(ParseError::unsupported(member, "`_format` asks for an answer that is not JSON"))
         }
         _ => Ok(()),
     }
