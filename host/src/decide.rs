@@ -10,7 +10,7 @@ use chartgate_model::{Basis, Decision, DecisionRequest, Fact, Millis, Obligation
 use chartgate_runtime::release::Release;
 
 use crate::audit::{DecisionRecord, InputRecord, LogError, OutcomeRecord, Recorder, ReleaseRecord};
-use crate::facts::{FactError, Facts, fill_templates};
+use crate::facts::{self, FactError, Facts, fill_templates};
 use crate::rollout::{Rollout, SelectError};
 
 /// Policy calls for one decision at the most: ask, ask again with facts, answer.
@@ -50,6 +50,10 @@ pub struct Refusal<'a> {
     pub reason: &'a str,
     /// the reason as one sentence, without any part of a token
     pub text: &'a str,
+    /// only a simulation
+    pub simulate: bool,
+    /// break-glass markers that came with it
+    pub break_glass: &'a [String],
     /// when
     pub now: Millis,
 }
@@ -133,7 +137,7 @@ impl Decider {
     /// Record a denial that no policy was asked about: a bad token. The id names it.
     pub async fn refuse(&self, refusal: &Refusal<'_>) -> Result<(), LogError> {
         let record = DecisionRecord {
-            break_glass: &[],
+            break_glass: refusal.break_glass,
             caller: refusal.caller,
             deterministic: true,
             engine_version: self.engine_version,
@@ -147,7 +151,7 @@ impl Decider {
             release: None,
             rounds: 0,
             schema: crate::audit::record::DECISION_SCHEMA,
-            simulate: false,
+            simulate: refusal.simulate,
             tenant: refusal.tenant,
             time_ms: refusal.now.0,
         };
@@ -253,7 +257,7 @@ impl Evidence {
         Self {
             facts: Vec::new(),
             sources: Vec::new(),
-            dropped: request.break_glass.clone(),
+            dropped: break_glass_of(request),
             missing: Vec::new(),
             rounds: 0,
             fuel_used: 0,
@@ -266,6 +270,16 @@ impl Evidence {
         let Self { facts, is_final, .. } = self;
         PolicyInput { decision, stored: &decision.stored, facts, facts_final: *is_final, settings: &release.settings }
     }
+}
+
+/// What is dropped whatever the policy asks for: the markers of the request, and relationships the
+/// caller vouches for that did not come about in the ordinary way.
+fn break_glass_of(request: &DecisionRequest) -> Vec<String> {
+    let vouched = request.relationships.iter().filter(|entry| entry.is_break_glass());
+    let mut all: Vec<String> = request.break_glass.iter().cloned().chain(vouched.map(facts::marker)).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// What came of the policy calls.

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod break_glass;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod decide;

@@ -1,8 +1,8 @@
 //! Facts about the records.
 
 use chartgate_model::{
-    Basis, Decision, DecisionRequest, Fact, FhirBase, FhirRequest, Interaction, Method, Millis, Obligation, Outcome,
-    Parameter, PolicyInput, ReturnPreference, Stored, Subject, SubjectKind,
+    Basis, DecisionRequest, Fact, FhirBase, FhirRequest, Interaction, Method, Millis, Obligation, Parameter,
+    PolicyInput, ReturnPreference, Stored, Subject, SubjectKind,
 };
 use serde_json::{Value, json};
 

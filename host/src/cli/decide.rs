@@ -91,7 +91,8 @@ impl Local {
             if read == 0 {
                 break;
             }
-            let too_long = line.trim_ascii_end().len() > limit;
+            let text = line.strip_suffix(b"\n").unwrap_or(&line);
+            let too_long = text.strip_suffix(b"\r").unwrap_or(text).len() > limit;
             if too_long && line.last() != Some(&b'\n') {
                 input.skip_until(b'\n')?;
             }
@@ -128,7 +129,9 @@ impl Local {
         let id = (self.edge.new_id)();
         let request = match context.read(line)? {
             Decidable::Request(request) => request,
-            Decidable::BadToken { error, .. } => return Ok(serde_json::json!(token_denial(id, &error))),
+            Decidable::BadToken { simulate, error, .. } => {
+                return Ok(serde_json::json!(token_denial(id, simulate, &error)));
+            }
         };
         let asked = Asked { id, caller: &self.caller.name, face: "offline", request: &request };
         let answer = self.decider.decide(asked).await.map_err(|error| Problem::member("policy", error.to_string()))?;

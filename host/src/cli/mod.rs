@@ -9,6 +9,7 @@ mod policy;
 mod serve;
 mod setup;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -51,6 +52,8 @@ pub fn run() -> ExitCode {
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("CHARTGATE_LOG_FILTER").unwrap_or_else(|_| "info".into()),
         )
+        // Colours are for people: a log file gets plain text.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let ended = match verb {
@@ -64,7 +67,7 @@ pub fn run() -> ExitCode {
         Ok(Ended::No) => ExitCode::from(1),
         Err(error) => {
             // One line: causes included, where the error does not name them itself.
-            eprintln!("chartgate: {}", crate::http::admin::releases::chain(error.as_ref()));
+            eprintln!("chartgate: {}", crate::causes::chain(error.as_ref()));
             ExitCode::from(2)
         }
     }

@@ -15,7 +15,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Ended;
-use crate::http::admin::releases::chain;
+use crate::causes::chain;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {

@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::{Ended, demo, setup};
 use crate::audit::{DecisionLog, Durability, LogOptions, Recorder};
+use crate::causes::chain;
 use crate::config::{Config, DurabilityConfig, Tokens};
 use crate::decide::Decider;
 use crate::edge::Edge;
@@ -72,14 +73,15 @@ async fn host(arguments: &Arguments, config: Config) -> anyhow::Result<Ended> {
     }
     let registry =
         setup::registry(&config, &setup::policies_dir(arguments.policies.as_ref(), &config), arguments.demo)?;
-    for refused in registry.refused() {
-        tracing::warn!(folder = %refused.folder.display(), error = %crate::http::admin::releases::chain(&*refused.error), "release refused");
-    }
     let initial = config.policies.initial.as_deref().and_then(chartgate_model::ReleasePin::parse);
     let rollout = Arc::new(Rollout::start(Arc::clone(&store), registry, initial.as_ref())?);
     let state = Arc::new(state(arguments.demo, &config, &data, edge, store, rollout)?);
     let bound = bind(config.listen.public, config.listen.operations).await?;
     let (public, operations) = bound.addresses()?;
+    // Only now: a start that fails says why in one line, and that line names what was refused.
+    for refused in state.decider.rollout.registry().refused() {
+        tracing::warn!(folder = %refused.folder.display(), error = %chain(&*refused.error), "release refused");
+    }
     let live = state.decider.rollout.live();
     let release = format!("{}@{}", live.active.name, live.active.version);
     tracing::info!(%public, %operations, %release, digest = %live.active.digest, "ready");

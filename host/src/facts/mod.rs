@@ -182,7 +182,7 @@ fn encode(answer: &SourceAnswer) -> Result<Vec<u8>, FactError> {
 }
 
 /// Names a dropped relationship in the record.
-fn marker(entry: &Relationship) -> String {
+pub(crate) fn marker(entry: &Relationship) -> String {
     format!("{} {}/{}/{} via {}", entry.source, entry.user, entry.patient, entry.kind, entry.via)
 }
 

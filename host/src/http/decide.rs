@@ -52,7 +52,7 @@ pub(super) async fn decide(
     };
     let request = match context.read(&bytes)? {
         Decidable::Request(request) => request,
-        Decidable::BadToken { tenant, error } => {
+        Decidable::BadToken { tenant, simulate, break_glass, error } => {
             let (id, text) = ((state.edge.new_id)(), error.to_string());
             let refusal = Refusal {
                 id: &id,
@@ -61,13 +61,17 @@ pub(super) async fn decide(
                 tenant: &tenant,
                 reason: error.code(),
                 text: &text,
+                simulate,
+                break_glass: &break_glass,
                 now: context.now,
             };
             state.decider.refuse(&refusal).await.map_err(|_| {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log-failed", "the decision could not be recorded")
             })?;
             metrics::counter!("chartgate_decisions_total", "decision" => "deny", "reason" => error.code()).increment(1);
-            return Ok(Json(token_denial(id, &error)).into_response());
+            // No release was asked; the header says which one is active.
+            let digest = state.decider.rollout.live().active.digest.clone();
+            return Ok(([(POLICY_HEADER, digest)], Json(token_denial(id, simulate, &error))).into_response());
         }
     };
     let asked = Asked { id: (state.edge.new_id)(), caller: &caller.name, face: "decide", request: &request };

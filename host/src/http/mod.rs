@@ -4,6 +4,7 @@ pub mod admin;
 pub mod caller;
 mod decide;
 mod health;
+mod json;
 mod openapi;
 pub mod problem;
 mod serve;

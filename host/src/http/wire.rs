@@ -7,9 +7,7 @@ mod answer;
 mod content;
 
 use chartgate_model::parse::{ParseLimits, RawRequest, parse};
-use chartgate_model::{
-    DecisionRequest, FhirBase, Millis, Relationship, ReleasePin, Stored, Subject, SubjectKind, strict,
-};
+use chartgate_model::{DecisionRequest, FhirBase, Millis, Relationship, ReleasePin, Stored, Subject, SubjectKind};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -17,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::break_glass;
 use crate::http::caller::Caller;
+use crate::http::json;
 use crate::http::problem::Problem;
 use crate::http::wire::content::{bytes, checked};
 use crate::tokens::{TokenError, TokenVerifier};
@@ -142,6 +141,10 @@ pub enum Decidable {
     BadToken {
         /// the tenant asked about
         tenant: String,
+        /// only a simulation
+        simulate: bool,
+        /// break-glass markers found
+        break_glass: Vec<String>,
         /// why
         error: TokenError,
     },
@@ -166,9 +169,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Read one body.
     pub fn read(&self, bytes: &[u8]) -> Result<Decidable, Problem> {
-        strict::check(bytes, DEPTH_MAX).map_err(|error| Problem::member("body", error.to_string()))?;
-        let body: DecideBody =
-            serde_json::from_slice(bytes).map_err(|error| Problem::member("body", error.to_string()))?;
+        let body: DecideBody = json::read(bytes, DEPTH_MAX)?;
         self.rights(&body)?;
         let tenant = body.tenant.clone().unwrap_or_else(|| "default".into());
         crate::store::validate::tenant(&tenant).map_err(|error| Problem::member("tenant", error.message))?;
@@ -178,12 +179,14 @@ impl Context<'_> {
         let base = self.base(body.fhir.as_deref())?;
         let now = self.time(&body)?;
         let pin = self.pin(body.policy.as_deref())?;
-        let break_glass =
-            break_glass::markers(&body.request.headers, body.subject.as_ref().map(|subject| subject.scope.as_str()));
         let subject = match self.subject(&body, base, now)? {
             Ok(subject) => subject,
-            Err(error) => return Ok(Decidable::BadToken { tenant, error }),
+            Err(error) => {
+                let break_glass = break_glass::markers(&body.request.headers, None);
+                return Ok(Decidable::BadToken { tenant, simulate: body.simulate, break_glass, error });
+            }
         };
+        let break_glass = break_glass::markers(&body.request.headers, Some(&subject.scope));
         let request = self.fhir_request(&body.request, base)?;
         let stored = stored(&body, &request)?;
         let relationships = relationships(body.facts.unwrap_or(FactsBody { relationships: Vec::new() }))?;
@@ -268,14 +271,14 @@ impl Context<'_> {
             (Some(_), [_, ..]) => {
                 Err(Problem::member("subject", "is there besides an `authorization` header: only one can say who asks"))
             }
-            (Some(subject), []) => self.vouched(subject).map(Ok),
+            (Some(subject), []) => self.vouched(subject, now),
             (None, [header]) => self.verified(header, base, now),
             (None, []) => Err(Problem::member("subject", "is missing, and there is no `authorization` header either")),
             (None, _) => Err(Problem::member("request.headers", "`authorization` is there twice")),
         }
     }
 
-    fn vouched(&self, given: &SubjectBody) -> Result<Subject, Problem> {
+    fn vouched(&self, given: &SubjectBody, now: Millis) -> Result<Result<Subject, TokenError>, Problem> {
         let user = given.user.clone().unwrap_or_default();
         let kind = match &given.kind {
             Some(code) => SubjectKind::from_code(code)
@@ -295,7 +298,11 @@ impl Context<'_> {
             .as_deref()
             .map(|text| Millis::parse(text).map_err(|error| Problem::member("subject.expires", error.to_string())));
         let expires = expires.transpose()?;
-        Ok(Subject {
+        // SECURITY: whoever verified the token, it counts no longer than it says.
+        if expires.is_some_and(|end| end <= now) {
+            return Ok(Err(TokenError::Expired));
+        }
+        Ok(Ok(Subject {
             kind,
             user,
             client: given.client.clone(),
@@ -303,7 +310,7 @@ impl Context<'_> {
             patient: given.patient.clone(),
             encounter: given.encounter.clone(),
             expires,
-        })
+        }))
     }
 
     fn verified(&self, header: &str, base: &FhirBase, now: Millis) -> Result<Result<Subject, TokenError>, Problem> {

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use chartgate_model::{DecisionRequest, Millis, ReleasePin};
 use chartgate_runtime::release::{LookupError, Registry, RegistryError, Release};
 
+use crate::causes::chain;
 use crate::store::{RolloutError, RolloutState, Store, StoreError};
 
 /// A release may not decide this.
@@ -196,7 +197,7 @@ fn first(registry: &Registry, initial: Option<&ReleasePin>) -> Result<Arc<Releas
         let refused = registry
             .refused()
             .into_iter()
-            .map(|refused| format!("; `{}` was refused: {}", refused.folder.display(), refused.error));
+            .map(|refused| format!("; `{}` was refused: {}", refused.folder.display(), chain(&*refused.error)));
         StartError::NoRelease(refused.collect())
     })
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, State as Shared};
-use axum::http::{HeaderMap, StatusCode};
-use chartgate_model::{Millis, Relationship, strict};
+use axum::http::HeaderMap;
+use chartgate_model::{Millis, Relationship};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -15,6 +15,7 @@ use super::{ChangeMade, store_problem};
 use crate::http::State;
 use crate::http::caller::ROLES;
 use crate::http::decide::{read, read_json};
+use crate::http::json;
 use crate::http::problem::Problem;
 use crate::store::{Cursor, Effect, Filter, relationships};
 
@@ -250,9 +251,7 @@ pub(in crate::http) async fn bulk(
 
 /// One relationship as JSON, read strictly.
 pub(crate) fn line(bytes: &[u8]) -> Result<RelationshipBody, Problem> {
-    strict::check(bytes, 4).map_err(|error| Problem::member("body", error.to_string()))?;
-    serde_json::from_slice(bytes)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "request-invalid", error.to_string()))
+    json::read(bytes, 4)
 }
 
 fn subject(user: &str, patient: &str, kind: &str) -> String {

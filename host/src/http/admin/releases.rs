@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::causes::chain;
 use crate::http::State;
 use crate::http::caller::ROLES;
 use crate::http::problem::Problem;
@@ -59,19 +60,4 @@ pub(in crate::http) async fn list(
         refused: Some(chain(&*refused.error)),
     });
     Ok(Json(verified.chain(refused).collect()))
-}
-
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some errors print their cause themselves.
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -9,15 +9,16 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use chartgate_model::{Millis, ReleasePin, strict};
+use chartgate_model::{Millis, ReleasePin};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ChangeMade;
-use super::releases::chain;
+use crate::causes::chain;
 use crate::http::State;
 use crate::http::caller::ROLES;
 use crate::http::decide::read_json;
+use crate::http::json;
 use crate::http::problem::Problem;
 use crate::rollout::{Change, ChangeError, Live};
 use crate::store::RolloutError;
@@ -152,9 +153,7 @@ fn if_match(headers: &HeaderMap) -> Result<u64, Problem> {
 }
 
 fn read(bytes: &[u8]) -> Result<Change, Problem> {
-    strict::check(bytes, 16).map_err(|error| Problem::member("body", error.to_string()))?;
-    let given: RolloutChange =
-        serde_json::from_slice(bytes).map_err(|error| Problem::member("body", error.to_string()))?;
+    let given: RolloutChange = json::read(bytes, 16)?;
     let pin = |member: String, text: &str| {
         ReleasePin::parse(text).ok_or_else(|| Problem::member(member, "is neither `name@version` nor `sha256:…`"))
     };

@@ -186,7 +186,10 @@ fn outcome(code: &'static str) -> &'static RawValue {
 /// The denial of a request whose bearer token is no good: no policy was asked.
 #[derive(Debug, Serialize)]
 pub struct TokenDenial {
-    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would: Option<&'static str>,
     id: String,
     reason: ReasonBody,
     obligations: [(); 0],
@@ -195,10 +198,11 @@ pub struct TokenDenial {
 }
 
 /// See [`TokenDenial`].
-pub fn token_denial(id: String, error: &TokenError) -> TokenDenial {
+pub fn token_denial(id: String, simulate: bool, error: &TokenError) -> TokenDenial {
     let challenge = format!("Bearer error=\"{}\"", error.www_authenticate_error());
     TokenDenial {
-        decision: "deny",
+        decision: (!simulate).then_some("deny"),
+        would: simulate.then_some("deny"),
         id,
         reason: ReasonBody { code: error.code().into(), text: error.to_string() },
         obligations: [],

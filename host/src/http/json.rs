@@ -1,0 +1,110 @@
+//! Strict JSON bodies: what cannot be taken without doubt is a 400 that names the member.
+
+use chartgate_model::strict::{self, StrictError};
+use serde::de::DeserializeOwned;
+
+use crate::http::problem::Problem;
+
+/// Characters of a member path in an answer: a name may be as long as the body.
+const PATH_CHARS_MAX: usize = 120;
+
+/// Read one JSON text, nested at most `depth_max` deep, that has the members of `T` and no others.
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], depth_max: usize) -> Result<T, Problem> {
+    strict::check(bytes, depth_max).map_err(|error| Problem::member(place(member(&error)), error.to_string()))?;
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let (path, cause) = (error.path().to_string(), error.inner());
+        let said = cause.to_string();
+        // SECURITY: words about a wrong type or value quote the value, which may be a token or patient
+        // data. Those about a member that is missing hold nothing but its name in our own code.
+        let detail = match said.strip_prefix("missing field ") {
+            Some(_) => said,
+            None => {
+                format!("is no member here or has the wrong form, at line {} column {}", cause.line(), cause.column())
+            }
+        };
+        Problem::member(place(&path), detail)
+    })
+}
+
+fn member(error: &StrictError) -> &str {
+    match error {
+        StrictError::Malformed { member, .. } | StrictError::Duplicate { member } | StrictError::TooDeep { member } => {
+            member
+        }
+        StrictError::NotAResource(member) => member,
+    }
+}
+
+/// `body` stands for the whole text.
+fn place(path: &str) -> String {
+    match path {
+        "" | "." | "?" => "body".into(),
+        path => path.chars().flat_map(char::escape_debug).take(PATH_CHARS_MAX).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only reading matters here")]
+    struct Body {
+        request: Request,
+        #[serde(default)]
+        raw: Option<Box<RawValue>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only reading matters here")]
+    struct Request {
+        url: String,
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+    }
+
+    fn refused(text: &str) -> Problem {
+        read::<Body>(text.as_bytes(), 8).unwrap_err()
+    }
+
+    #[test]
+    fn a_good_body_is_read_with_its_raw_parts() {
+        let body: Body = read(br#"{"request":{"url":"/x"},"raw":{"a":1.10}}"#, 8).unwrap();
+        assert_eq!(body.raw.unwrap().get(), r#"{"a":1.10}"#);
+    }
+
+    #[test]
+    fn the_member_at_fault_is_named() {
+        let table = [
+            ("[]", "body"),
+            ("{", "body"),
+            (r#"{"request":{}}"#, "request"),
+            (r#"{"request":{"url":"/"},"more":1}"#, "more"),
+            (r#"{"request":{"url":"/","ulr":1}}"#, "request.ulr"),
+            (r#"{"request":{"url":1}}"#, "request.url"),
+            (r#"{"request":{"url":"/","headers":{"a":1}}}"#, "request.headers.a"),
+            (r#"{"request":{"url":"/","url":"/"}}"#, "request.url"),
+        ];
+        for (text, member) in table {
+            assert_eq!(refused(text).member.as_deref(), Some(member), "{text}");
+        }
+        assert!(refused(r#"{"request":{}}"#).detail.contains("`url`"));
+    }
+
+    #[test]
+    fn no_value_is_quoted_and_no_name_at_length() {
+        for text in [r#"{"request":"secret"}"#, r#"{"request":{"url":["secret"]}}"#, r#""secret""#] {
+            assert!(!refused(text).detail.contains("secret"), "{text}");
+        }
+        let long = format!(r#"{{"request":{{"url":"/","{}":1}}}}"#, "x".repeat(10_000));
+        assert!(refused(&long).detail.len() < 500);
+    }
+}
