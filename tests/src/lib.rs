@@ -1,5 +1,6 @@
 //! What the tests share: generators, vectors, fixtures.
 
+pub mod host;
 pub mod tables;
 
 use std::path::PathBuf;
