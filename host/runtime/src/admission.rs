@@ -202,7 +202,9 @@ fn refuse_imports(surface: &Surface, types: &wasmparser::types::Types) -> Result
         match types.component_item_for_import(name).map(|item| &item.ty) {
             Some(ComponentEntityType::Instance(instance)) => {
                 let items = types.as_ref().get(*instance).into_iter().flat_map(|instance| &instance.exports);
-                refused.extend(items.filter(|(_, item)| !is_plain_type(&item.ty)).map(|(item, _)| format!("{name}#{item}")));
+                refused.extend(
+                    items.filter(|(_, item)| !is_plain_type(&item.ty)).map(|(item, _)| format!("{name}#{item}")),
+                );
             }
             Some(entity) if is_plain_type(entity) => {}
             _ => refused.push(name.clone()),
@@ -248,8 +250,7 @@ fn compile(runtime: &Runtime, component: &[u8]) -> Result<Vec<Program>, Admissio
 }
 
 fn program(engine: &Engine, component: &[u8]) -> Result<Program, AdmissionError> {
-    let compiled =
-        Component::from_binary(engine, component).map_err(|error| AdmissionError::Compile(error.into()))?;
+    let compiled = Component::from_binary(engine, component).map_err(|error| AdmissionError::Compile(error.into()))?;
     let misfit = |error: wasmtime::Error| AdmissionError::Mismatch(error.into());
     // The linker is empty: whatever an import gate might overlook cannot be satisfied here.
     let pre = Linker::new(engine).instantiate_pre(&compiled).map_err(misfit)?;
@@ -259,11 +260,7 @@ fn program(engine: &Engine, component: &[u8]) -> Result<Program, AdmissionError>
 }
 
 /// Ask every lane's program; this is also what proves that all types fit.
-fn describe_all(
-    runtime: &Runtime,
-    programs: &[Program],
-    limits: PolicyLimits,
-) -> Result<Description, AdmissionError> {
+fn describe_all(runtime: &Runtime, programs: &[Program], limits: PolicyLimits) -> Result<Description, AdmissionError> {
     let mut known: Option<Description> = None;
     for program in programs {
         typed(program, runtime, limits)?;

@@ -107,10 +107,7 @@ impl<'a> Arguments<'a> {
             id: request.id.as_deref(),
             version: request.version.as_deref(),
             operation: request.operation.as_deref(),
-            compartment: request
-                .compartment
-                .as_ref()
-                .map(|(resource_type, id)| wit::Compartment { resource_type, id }),
+            compartment: request.compartment.as_ref().map(|(resource_type, id)| wit::Compartment { resource_type, id }),
             parameters: &self.parameters,
             conditional: request.conditional,
             prefer_return: return_preference(request.prefer_return),

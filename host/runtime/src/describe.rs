@@ -74,7 +74,11 @@ impl Description {
         let known = !versions.is_empty() && versions.len() <= FHIR_VERSIONS;
         require(is_code(&found.name), "name", "a kebab-case name")?;
         require(is_version(&found.version), "version", "a semantic version")?;
-        require(known && versions.iter().all(|v| is_fhir_version(v)), "fhir-versions", "1 to 16 versions like `4.0.1`")?;
+        require(
+            known && versions.iter().all(|v| is_fhir_version(v)),
+            "fhir-versions",
+            "1 to 16 versions like `4.0.1`",
+        )?;
         let schema = &found.settings_schema;
         let sized = schema.len() <= SCHEMA_BYTES;
         require(sized && json::is_object(schema), "settings-schema", "a JSON object of up to 64 KiB")?;
@@ -91,14 +95,19 @@ impl Description {
 fn templates(found: Vec<wit::FactTemplate>) -> Result<Vec<FactTemplate>, DescriptionError> {
     let mut templates: Vec<FactTemplate> = Vec::new();
     for wit::FactTemplate { interaction, keys } in found {
-        let interaction = INTERACTIONS.into_iter().find(|known| known.code() == interaction).ok_or(DescriptionError {
-            member: "fact-templates.interaction",
-            expected: "an interaction code like `search-type`",
-        })?;
+        let interaction =
+            INTERACTIONS.into_iter().find(|known| known.code() == interaction).ok_or(DescriptionError {
+                member: "fact-templates.interaction",
+                expected: "an interaction code like `search-type`",
+            })?;
         let twice = templates.iter().any(|template| template.interaction == interaction);
         require(!twice, "fact-templates.interaction", "named once")?;
         let good = |key: &String| (1..=KEY_BYTES).contains(&key.len()) && !key.chars().any(char::is_control);
-        require(keys.len() <= TEMPLATE_KEYS && keys.iter().all(good), "fact-templates.keys", "up to 16 keys of 1 to 256 bytes")?;
+        require(
+            keys.len() <= TEMPLATE_KEYS && keys.iter().all(good),
+            "fact-templates.keys",
+            "up to 16 keys of 1 to 256 bytes",
+        )?;
         templates.push(FactTemplate { interaction, keys });
     }
     Ok(templates)
@@ -178,7 +187,8 @@ mod tests {
         assert_eq!(refused(key(0)), Some("fact-templates.keys"));
         assert_eq!(refused(key(256)), None);
         assert_eq!(refused(key(257)), Some("fact-templates.keys"));
-        let schema = |n: usize| move |d: &mut wit::Description| d.settings_schema = format!("{{{}}}", " ".repeat(n - 2)).into();
+        let schema =
+            |n: usize| move |d: &mut wit::Description| d.settings_schema = format!("{{{}}}", " ".repeat(n - 2)).into();
         assert_eq!(refused(schema(64 << 10)), None);
         assert_eq!(refused(schema((64 << 10) + 1)), Some("settings-schema"));
     }

@@ -14,8 +14,8 @@ mod bindings;
 mod convert;
 pub mod describe;
 mod digest;
-mod json;
 pub mod engine;
+mod json;
 pub mod policy;
 pub mod release;
 

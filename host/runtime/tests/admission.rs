@@ -64,10 +64,7 @@ fn a_truncated_or_changed_component_is_invalid() {
 fn a_host_function_is_refused_by_name() {
     let log = r#"(import "chartgate:policy/log@0.1.0" (instance (export "log" (func (param "line" string)))))"#;
     let error = refused_text(&[log, ACCESS, DESCRIBE]);
-    assert_eq!(
-        error.to_string(),
-        "it imports `chartgate:policy/log@0.1.0#log`, a policy may import nothing"
-    );
+    assert_eq!(error.to_string(), "it imports `chartgate:policy/log@0.1.0#log`, a policy may import nothing");
 }
 
 #[test]
@@ -108,8 +105,7 @@ fn another_version_of_an_interface_is_refused_even_a_compatible_one() {
     for version in ["0.9.0", "0.1.1", "1.0.0"] {
         let other = format!(r#"(instance $a) (export "chartgate:policy/access@{version}" (instance $a))"#);
         let error = refused_text(&[&other, DESCRIBE]).to_string();
-        let expected =
-            format!("unknown interface version `chartgate:policy/access@{version}`, this host serves 0.1.0");
+        let expected = format!("unknown interface version `chartgate:policy/access@{version}`, this host serves 0.1.0");
         assert_eq!(error, expected);
     }
 }

@@ -329,9 +329,8 @@ fn a_release_on_a_base_has_its_component_and_its_own_settings() {
 fn a_base_must_be_there_and_be_the_one_meant() {
     let house = House::new();
     let real = house.release();
-    let base = |name: &str, version: &str, digest: String| {
-        Some(Base { name: name.into(), version: version.into(), digest })
-    };
+    let base =
+        |name: &str, version: &str, digest: String| Some(Base { name: name.into(), version: version.into(), digest });
     let absent = format!("sha256:{}", "0".repeat(64));
     for (version, base) in [
         ("0.1.0", base("fixture", "1.0.0", absent)),
@@ -378,7 +377,8 @@ fn a_release_is_written_whole_once_and_never_again() {
     let refused = write_release(&house.policies(), shared_runtime(), fixture_component(), &bad);
     assert!(matches!(refused, Err(WriteError::Manifest(_))));
     assert!(!house.policies().join("fixture/2.0.0").exists());
-    let names: Vec<_> = fs::read_dir(house.policies().join("fixture")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(house.policies().join("fixture")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["1.0.0"]);
 }
 

@@ -125,13 +125,8 @@ pub struct Registry {
 impl Registry {
     /// Read a policies folder. A bad release does not fail this: it is listed in [`Self::refused`].
     pub fn open(runtime: Arc<Runtime>, folder: &Path, keys: TrustedKeys) -> Result<Self, RegistryError> {
-        let registry = Self {
-            runtime,
-            folder: folder.to_owned(),
-            keys,
-            state: RwLock::default(),
-            reloading: Mutex::default(),
-        };
+        let registry =
+            Self { runtime, folder: folder.to_owned(), keys, state: RwLock::default(), reloading: Mutex::default() };
         registry.reload()?;
         Ok(registry)
     }
@@ -172,9 +167,7 @@ impl Registry {
         };
         match (found, refused) {
             (Some(release), _) => Ok(Arc::clone(release)),
-            (None, Some(refused)) => {
-                Err(LookupError::Refused { pin: pin.clone(), error: Arc::clone(&refused.error) })
-            }
+            (None, Some(refused)) => Err(LookupError::Refused { pin: pin.clone(), error: Arc::clone(&refused.error) }),
             (None, None) => Err(LookupError::Unknown { pin: pin.clone() }),
         }
     }

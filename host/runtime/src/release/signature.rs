@@ -202,8 +202,8 @@ pub fn sign_with_fresh_key(message: &[u8], trusted_comment: &str) -> Result<(Str
 
 /// Sign with an unencrypted minisign secret key file; answers the text of the signature file.
 pub fn sign_with_key_file(file: &Path, message: &[u8], trusted_comment: &str) -> Result<String, SigningError> {
-    let bytes = read_file(file, FILE_BYTES)
-        .map_err(|source| SigningError::KeyUnreadable { path: file.to_owned(), source })?;
+    let bytes =
+        read_file(file, FILE_BYTES).map_err(|source| SigningError::KeyUnreadable { path: file.to_owned(), source })?;
     let malformed = || SigningError::KeyMalformed { path: file.to_owned() };
     let text = String::from_utf8(bytes).map_err(|_| malformed())?;
     // The cause is left out: this library's messages are not checked for what they quote of the key.

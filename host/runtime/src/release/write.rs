@@ -120,9 +120,8 @@ pub fn write_release(
     let staging = parent.join(format!(".{}.staging", draft.version));
     create_dir(&staging)?;
     let own = draft.base.is_none().then_some(component);
-    let filled = fill(&staging, own, &manifest_bytes, &vectors).and_then(|()| {
-        fs::rename(&staging, &folder).map_err(|source| WriteError::Io { path: folder.clone(), source })
-    });
+    let filled = fill(&staging, own, &manifest_bytes, &vectors)
+        .and_then(|()| fs::rename(&staging, &folder).map_err(|source| WriteError::Io { path: folder.clone(), source }));
     if filled.is_err() {
         let _ = fs::remove_dir_all(&staging);
     }
@@ -159,11 +158,7 @@ fn manifest(
         sequence: draft.sequence,
         source: draft.source.clone(),
         toolchain: draft.toolchain.clone(),
-        vectors: Vectors {
-            sha256: vectors.sha256_hex(),
-            files: wide(vectors.files.len()),
-            count: draft.vector_count,
-        },
+        vectors: Vectors { sha256: vectors.sha256_hex(), files: wide(vectors.files.len()), count: draft.vector_count },
         base: draft.base.clone(),
     };
     manifest.to_bytes().map_err(WriteError::Manifest)

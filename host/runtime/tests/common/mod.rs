@@ -147,10 +147,11 @@ pub fn call_with(
 ) -> Result<Called, CallError> {
     let decision = request();
     let settings = format!(r#"{{"behave":"{behave}"}}"#);
-    let facts =
-        [Fact { key: "relationships/Practitioner/17/123".into(), value: br#"{"entries":[],"truncated":false}"#.to_vec() }];
-    let input =
-        PolicyInput { decision: &decision, stored, facts: &facts, facts_final, settings: settings.as_bytes() };
+    let facts = [Fact {
+        key: "relationships/Practitioner/17/123".into(),
+        value: br#"{"entries":[],"truncated":false}"#.to_vec(),
+    }];
+    let input = PolicyInput { decision: &decision, stored, facts: &facts, facts_final, settings: settings.as_bytes() };
     policy.decide(&input)
 }
 
