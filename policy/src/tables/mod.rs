@@ -3,6 +3,7 @@
 //! Rows come from the official definitions and our overlay of rulings (`policy/definitions/`); how to
 //! remake them stands in the first line of each generated file.
 
+#[rustfmt::skip]
 mod r4;
 
 /// How a resource type belongs to people (SMART App Launch leaves the types outside the patient

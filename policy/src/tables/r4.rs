@@ -19,12 +19,11 @@ static COMMON: &[Parameter] = &[
 
 static TYPES: &[ResourceType] = &[
     ResourceType {
-        name: "Account",
-        class: Class::Patient,
-        exclusive: true,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "Account", class: Class::Patient, exclusive: true,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
             Parameter { code: "name", kind: Kind::String, paths: &[] },
@@ -37,12 +36,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ActivityDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "ActivityDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "composed-of", kind: Kind::Reference, paths: &[] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -69,12 +66,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "AdverseEvent",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "subject",
-        narrow_by_bare_id: false,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "AdverseEvent", class: Class::Patient, exclusive: false,
+        narrow_by: "subject", narrow_by_bare_id: false,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "actuality", kind: Kind::Token, paths: &["actuality"] },
             Parameter { code: "category", kind: Kind::Token, paths: &["category"] },
@@ -91,11 +87,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "AllergyIntolerance",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "AllergyIntolerance", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "patient", paths: &["patient"], read: true, write: true },
             Member { parameter: "recorder", paths: &["recorder"], read: false, write: false },
@@ -121,12 +114,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Appointment",
-        class: Class::Patient,
-        exclusive: true,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "actor", paths: &["participant.actor"], read: true, write: true }],
+        name: "Appointment", class: Class::Patient, exclusive: true,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "actor", paths: &["participant.actor"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "actor", kind: Kind::Reference, paths: &[] },
             Parameter { code: "appointment-type", kind: Kind::Token, paths: &["appointmentType"] },
@@ -148,12 +140,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "AppointmentResponse",
-        class: Class::Patient,
-        exclusive: true,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "actor", paths: &["actor"], read: true, write: true }],
+        name: "AppointmentResponse", class: Class::Patient, exclusive: true,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "actor", paths: &["actor"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "actor", kind: Kind::Reference, paths: &[] },
             Parameter { code: "appointment", kind: Kind::Reference, paths: &[] },
@@ -165,12 +156,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "AuditEvent",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[Member { parameter: "patient", paths: &["agent.who", "entity.what"], read: false, write: false }],
+        name: "AuditEvent", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+            Member { parameter: "patient", paths: &["agent.who", "entity.what"], read: false, write: false },
+        ],
         parameters: &[
             Parameter { code: "action", kind: Kind::Token, paths: &["action"] },
             Parameter { code: "address", kind: Kind::String, paths: &[] },
@@ -193,11 +183,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Basic",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "Basic", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "patient", paths: &["subject"], read: true, write: true },
             Member { parameter: "author", paths: &["author"], read: false, write: false },
@@ -212,30 +199,27 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Binary",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "Binary", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "BiologicallyDerivedProduct",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "BiologicallyDerivedProduct", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "BodyStructure",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "BodyStructure", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
             Parameter { code: "location", kind: Kind::Token, paths: &["location"] },
@@ -244,12 +228,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Bundle",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Bundle", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "composition", kind: Kind::Reference, paths: &[] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -259,12 +241,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "CapabilityStatement",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "CapabilityStatement", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -292,11 +272,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "CarePlan",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "CarePlan", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "patient", paths: &["subject"], read: true, write: true },
             Member { parameter: "performer", paths: &["activity.detail.performer"], read: false, write: false },
@@ -325,11 +302,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "CareTeam",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "CareTeam", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "patient", paths: &["subject"], read: true, write: false },
             Member { parameter: "participant", paths: &["participant.member"], read: false, write: false },
@@ -346,21 +320,19 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "CatalogEntry",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "CatalogEntry", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "ChargeItem",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "ChargeItem", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "account", kind: Kind::Reference, paths: &[] },
             Parameter { code: "code", kind: Kind::Token, paths: &["code"] },
@@ -382,12 +354,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ChargeItemDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "ChargeItemDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -407,11 +377,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Claim",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "Claim", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "patient", paths: &["patient"], read: true, write: true },
             Member { parameter: "payee", paths: &["payee.party"], read: false, write: false },
@@ -437,12 +404,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ClaimResponse",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "ClaimResponse", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "created", kind: Kind::Date, paths: &[] },
             Parameter { code: "disposition", kind: Kind::String, paths: &[] },
@@ -458,12 +424,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ClinicalImpression",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "ClinicalImpression", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "assessor", kind: Kind::Reference, paths: &[] },
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
@@ -481,12 +446,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "CodeSystem",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "CodeSystem", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "code", kind: Kind::Token, paths: &["concept.code"] },
             Parameter { code: "content-mode", kind: Kind::Token, paths: &["content"] },
@@ -511,11 +474,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Communication",
-        class: Class::Patient,
-        exclusive: true,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "Communication", class: Class::Patient, exclusive: true,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "sender", paths: &["sender"], read: false, write: false },
@@ -540,11 +500,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "CommunicationRequest",
-        class: Class::Patient,
-        exclusive: true,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "CommunicationRequest", class: Class::Patient, exclusive: true,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "sender", paths: &["sender"], read: false, write: false },
@@ -571,12 +528,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "CompartmentDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "CompartmentDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "code", kind: Kind::Token, paths: &["code"] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -595,11 +550,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Composition",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "Composition", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "author", paths: &["author"], read: false, write: false },
@@ -627,12 +579,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ConceptMap",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "ConceptMap", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -663,11 +613,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Condition",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "Condition", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "patient", paths: &["subject"], read: true, write: true },
             Member { parameter: "asserter", paths: &["asserter"], read: false, write: false },
@@ -697,12 +644,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Consent",
-        class: Class::Patient,
-        exclusive: true,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: false }],
+        name: "Consent", class: Class::Patient, exclusive: true,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: false },
+        ],
         parameters: &[
             Parameter { code: "action", kind: Kind::Token, paths: &["provision.action"] },
             Parameter { code: "actor", kind: Kind::Reference, paths: &[] },
@@ -722,12 +668,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Contract",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Contract", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "authority", kind: Kind::Reference, paths: &[] },
             Parameter { code: "domain", kind: Kind::Reference, paths: &[] },
@@ -742,11 +686,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Coverage",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "Coverage", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "policy-holder", paths: &["policyHolder"], read: false, write: false },
             Member { parameter: "subscriber", paths: &["subscriber"], read: false, write: false },
@@ -768,12 +709,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "CoverageEligibilityRequest",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "CoverageEligibilityRequest", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "created", kind: Kind::Date, paths: &[] },
             Parameter { code: "enterer", kind: Kind::Reference, paths: &[] },
@@ -785,12 +725,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "CoverageEligibilityResponse",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "CoverageEligibilityResponse", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "created", kind: Kind::Date, paths: &[] },
             Parameter { code: "disposition", kind: Kind::String, paths: &[] },
@@ -804,12 +743,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "DetectedIssue",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "DetectedIssue", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "author", kind: Kind::Reference, paths: &[] },
             Parameter { code: "code", kind: Kind::Token, paths: &["code"] },
@@ -821,12 +759,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Device",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: false }],
+        name: "Device", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: false },
+        ],
         parameters: &[
             Parameter { code: "device-name", kind: Kind::String, paths: &[] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -843,12 +780,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "DeviceDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "DeviceDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "classification", kind: Kind::Token, paths: &["classification.type"] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -857,12 +792,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "DeviceMetric",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "DeviceMetric", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "category", kind: Kind::Token, paths: &["category"] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -872,11 +805,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "DeviceRequest",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "DeviceRequest", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "performer", paths: &["performer"], read: false, write: false },
@@ -903,12 +833,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "DeviceUseStatement",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "DeviceUseStatement", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "device", kind: Kind::Reference, paths: &[] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -917,12 +846,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "DiagnosticReport",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "DiagnosticReport", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "based-on", kind: Kind::Reference, paths: &[] },
             Parameter { code: "category", kind: Kind::Token, paths: &["category"] },
@@ -943,11 +871,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "DocumentManifest",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "DocumentManifest", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "author", paths: &["author"], read: false, write: false },
@@ -970,11 +895,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "DocumentReference",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "DocumentReference", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "author", paths: &["author"], read: false, write: false },
@@ -1008,12 +930,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "EffectEvidenceSynthesis",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "EffectEvidenceSynthesis", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -1034,12 +954,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Encounter",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["subject"], read: true, write: true }],
+        name: "Encounter", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "account", kind: Kind::Reference, paths: &[] },
             Parameter { code: "appointment", kind: Kind::Reference, paths: &[] },
@@ -1060,23 +979,17 @@ static TYPES: &[ResourceType] = &[
             Parameter { code: "reason-code", kind: Kind::Token, paths: &["reasonCode"] },
             Parameter { code: "reason-reference", kind: Kind::Reference, paths: &[] },
             Parameter { code: "service-provider", kind: Kind::Reference, paths: &[] },
-            Parameter {
-                code: "special-arrangement",
-                kind: Kind::Token,
-                paths: &["hospitalization.specialArrangement"],
-            },
+            Parameter { code: "special-arrangement", kind: Kind::Token, paths: &["hospitalization.specialArrangement"] },
             Parameter { code: "status", kind: Kind::Token, paths: &["status"] },
             Parameter { code: "subject", kind: Kind::Reference, paths: &[] },
             Parameter { code: "type", kind: Kind::Token, paths: &["type"] },
         ],
     },
     ResourceType {
-        name: "Endpoint",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Endpoint", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "connection-type", kind: Kind::Token, paths: &["connectionType"] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -1087,12 +1000,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "EnrollmentRequest",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["candidate"], read: true, write: true }],
+        name: "EnrollmentRequest", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["candidate"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
             Parameter { code: "patient", kind: Kind::Reference, paths: &[] },
@@ -1101,12 +1013,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "EnrollmentResponse",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "EnrollmentResponse", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
             Parameter { code: "request", kind: Kind::Reference, paths: &[] },
@@ -1114,12 +1024,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "EpisodeOfCare",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "EpisodeOfCare", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "care-manager", kind: Kind::Reference, paths: &[] },
             Parameter { code: "condition", kind: Kind::Reference, paths: &[] },
@@ -1133,12 +1042,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "EventDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "EventDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "composed-of", kind: Kind::Reference, paths: &[] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -1165,12 +1072,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Evidence",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Evidence", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "composed-of", kind: Kind::Reference, paths: &[] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -1197,12 +1102,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "EvidenceVariable",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "EvidenceVariable", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "composed-of", kind: Kind::Reference, paths: &[] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -1229,12 +1132,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ExampleScenario",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "ExampleScenario", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -1252,11 +1153,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ExplanationOfBenefit",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "ExplanationOfBenefit", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "patient", paths: &["patient"], read: true, write: true },
             Member { parameter: "payee", paths: &["payee.party"], read: false, write: false },
@@ -1282,12 +1180,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "FamilyMemberHistory",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "FamilyMemberHistory", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "code", kind: Kind::Token, paths: &["condition.code"] },
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
@@ -1301,12 +1198,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Flag",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["subject"], read: true, write: true }],
+        name: "Flag", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "author", kind: Kind::Reference, paths: &[] },
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
@@ -1317,12 +1213,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Goal",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["subject"], read: true, write: true }],
+        name: "Goal", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "achievement-status", kind: Kind::Token, paths: &["achievementStatus"] },
             Parameter { code: "category", kind: Kind::Token, paths: &["category"] },
@@ -1335,12 +1230,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "GraphDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "GraphDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -1359,12 +1252,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Group",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[Member { parameter: "member", paths: &["member.entity"], read: false, write: false }],
+        name: "Group", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+            Member { parameter: "member", paths: &["member.entity"], read: false, write: false },
+        ],
         parameters: &[
             Parameter { code: "actual", kind: Kind::Token, paths: &["actual"] },
             Parameter { code: "characteristic", kind: Kind::Token, paths: &["characteristic.code"] },
@@ -1375,20 +1267,14 @@ static TYPES: &[ResourceType] = &[
             Parameter { code: "managing-entity", kind: Kind::Reference, paths: &[] },
             Parameter { code: "member", kind: Kind::Reference, paths: &[] },
             Parameter { code: "type", kind: Kind::Token, paths: &["type"] },
-            Parameter {
-                code: "value",
-                kind: Kind::Token,
-                paths: &["characteristic.valueCodeableConcept", "characteristic.valueBoolean"],
-            },
+            Parameter { code: "value", kind: Kind::Token, paths: &["characteristic.valueCodeableConcept", "characteristic.valueBoolean"] },
         ],
     },
     ResourceType {
-        name: "GuidanceResponse",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "GuidanceResponse", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
             Parameter { code: "patient", kind: Kind::Reference, paths: &[] },
@@ -1397,12 +1283,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "HealthcareService",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "HealthcareService", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "active", kind: Kind::Token, paths: &["active"] },
             Parameter { code: "characteristic", kind: Kind::Token, paths: &["characteristic"] },
@@ -1419,12 +1303,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ImagingStudy",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["subject"], read: true, write: true }],
+        name: "ImagingStudy", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "basedon", kind: Kind::Reference, paths: &[] },
             Parameter { code: "bodysite", kind: Kind::Token, paths: &["series.bodySite"] },
@@ -1446,12 +1329,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Immunization",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "Immunization", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -1472,12 +1354,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ImmunizationEvaluation",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "ImmunizationEvaluation", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
             Parameter { code: "dose-status", kind: Kind::Token, paths: &["doseStatus"] },
@@ -1489,12 +1370,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ImmunizationRecommendation",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "ImmunizationRecommendation", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -1507,12 +1387,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ImplementationGuide",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "ImplementationGuide", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -1535,12 +1413,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "InsurancePlan",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "InsurancePlan", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "address", kind: Kind::String, paths: &[] },
             Parameter { code: "address-city", kind: Kind::String, paths: &[] },
@@ -1559,11 +1435,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Invoice",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "Invoice", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "patient", paths: &["subject"], read: true, write: true },
@@ -1586,12 +1459,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Library",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Library", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "composed-of", kind: Kind::Reference, paths: &[] },
             Parameter { code: "content-type", kind: Kind::Token, paths: &["content.contentType"] },
@@ -1620,12 +1491,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Linkage",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Linkage", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "author", kind: Kind::Reference, paths: &[] },
             Parameter { code: "item", kind: Kind::Reference, paths: &[] },
@@ -1633,11 +1502,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "List",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "List", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: false },
             Member { parameter: "source", paths: &["source"], read: false, write: false },
@@ -1658,12 +1524,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Location",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Location", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "address", kind: Kind::String, paths: &[] },
             Parameter { code: "address-city", kind: Kind::String, paths: &[] },
@@ -1683,12 +1547,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Measure",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Measure", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "composed-of", kind: Kind::Reference, paths: &[] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -1715,12 +1577,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MeasureReport",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["subject"], read: true, write: true }],
+        name: "MeasureReport", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
             Parameter { code: "evaluated-resource", kind: Kind::Reference, paths: &[] },
@@ -1734,12 +1595,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Media",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "Media", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "based-on", kind: Kind::Reference, paths: &[] },
             Parameter { code: "created", kind: Kind::Date, paths: &[] },
@@ -1757,12 +1617,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Medication",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Medication", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "code", kind: Kind::Token, paths: &["code"] },
             Parameter { code: "expiration-date", kind: Kind::Date, paths: &[] },
@@ -1776,11 +1634,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MedicationAdministration",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "MedicationAdministration", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "patient", paths: &["subject"], read: true, write: true },
             Member { parameter: "performer", paths: &["performer.actor"], read: false, write: false },
@@ -1803,11 +1658,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MedicationDispense",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "MedicationDispense", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "patient", paths: &["subject"], read: true, write: true },
@@ -1832,12 +1684,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MedicationKnowledge",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "MedicationKnowledge", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "classification", kind: Kind::Token, paths: &["medicineClassification.classification"] },
             Parameter { code: "classification-type", kind: Kind::Token, paths: &["medicineClassification.type"] },
@@ -1855,12 +1705,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MedicationRequest",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "MedicationRequest", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "authoredon", kind: Kind::Date, paths: &[] },
             Parameter { code: "category", kind: Kind::Token, paths: &["category"] },
@@ -1881,12 +1730,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MedicationStatement",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "MedicationStatement", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "category", kind: Kind::Token, paths: &["category"] },
             Parameter { code: "code", kind: Kind::Token, paths: &["medicationCodeableConcept"] },
@@ -1902,12 +1750,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MedicinalProduct",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "MedicinalProduct", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
             Parameter { code: "name", kind: Kind::String, paths: &[] },
@@ -1915,12 +1761,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MedicinalProductAuthorization",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "MedicinalProductAuthorization", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "country", kind: Kind::Token, paths: &["country"] },
             Parameter { code: "holder", kind: Kind::Reference, paths: &[] },
@@ -1930,95 +1774,83 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MedicinalProductContraindication",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[Parameter { code: "subject", kind: Kind::Reference, paths: &[] }],
+        name: "MedicinalProductContraindication", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+            Parameter { code: "subject", kind: Kind::Reference, paths: &[] },
+        ],
     },
     ResourceType {
-        name: "MedicinalProductIndication",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[Parameter { code: "subject", kind: Kind::Reference, paths: &[] }],
+        name: "MedicinalProductIndication", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+            Parameter { code: "subject", kind: Kind::Reference, paths: &[] },
+        ],
     },
     ResourceType {
-        name: "MedicinalProductIngredient",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "MedicinalProductIngredient", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "MedicinalProductInteraction",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[Parameter { code: "subject", kind: Kind::Reference, paths: &[] }],
+        name: "MedicinalProductInteraction", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+            Parameter { code: "subject", kind: Kind::Reference, paths: &[] },
+        ],
     },
     ResourceType {
-        name: "MedicinalProductManufactured",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "MedicinalProductManufactured", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "MedicinalProductPackaged",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "MedicinalProductPackaged", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
             Parameter { code: "subject", kind: Kind::Reference, paths: &[] },
         ],
     },
     ResourceType {
-        name: "MedicinalProductPharmaceutical",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "MedicinalProductPharmaceutical", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
             Parameter { code: "route", kind: Kind::Token, paths: &["routeOfAdministration.code"] },
-            Parameter {
-                code: "target-species",
-                kind: Kind::Token,
-                paths: &["routeOfAdministration.targetSpecies.code"],
-            },
+            Parameter { code: "target-species", kind: Kind::Token, paths: &["routeOfAdministration.targetSpecies.code"] },
         ],
     },
     ResourceType {
-        name: "MedicinalProductUndesirableEffect",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[Parameter { code: "subject", kind: Kind::Reference, paths: &[] }],
+        name: "MedicinalProductUndesirableEffect", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+            Parameter { code: "subject", kind: Kind::Reference, paths: &[] },
+        ],
     },
     ResourceType {
-        name: "MessageDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "MessageDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "category", kind: Kind::Token, paths: &["category"] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -2042,12 +1874,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MessageHeader",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "MessageHeader", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "author", kind: Kind::Reference, paths: &[] },
             Parameter { code: "code", kind: Kind::Token, paths: &["response.code"] },
@@ -2066,12 +1896,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "MolecularSequence",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "MolecularSequence", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "chromosome", kind: Kind::Token, paths: &["referenceSeq.chromosome"] },
             Parameter { code: "chromosome-variant-coordinate", kind: Kind::Composite, paths: &[] },
@@ -2089,12 +1918,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "NamingSystem",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "NamingSystem", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "contact", kind: Kind::String, paths: &[] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -2118,12 +1945,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "NutritionOrder",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "NutritionOrder", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "additive", kind: Kind::Token, paths: &["enteralFormula.additiveType"] },
             Parameter { code: "datetime", kind: Kind::Date, paths: &[] },
@@ -2140,11 +1966,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Observation",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "Observation", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "performer", paths: &["performer"], read: false, write: false },
@@ -2160,30 +1983,14 @@ static TYPES: &[ResourceType] = &[
             Parameter { code: "combo-code", kind: Kind::Token, paths: &["code", "component.code"] },
             Parameter { code: "combo-code-value-concept", kind: Kind::Composite, paths: &[] },
             Parameter { code: "combo-code-value-quantity", kind: Kind::Composite, paths: &[] },
-            Parameter {
-                code: "combo-data-absent-reason",
-                kind: Kind::Token,
-                paths: &["dataAbsentReason", "component.dataAbsentReason"],
-            },
-            Parameter {
-                code: "combo-value-concept",
-                kind: Kind::Token,
-                paths: &["valueCodeableConcept", "component.valueCodeableConcept"],
-            },
+            Parameter { code: "combo-data-absent-reason", kind: Kind::Token, paths: &["dataAbsentReason", "component.dataAbsentReason"] },
+            Parameter { code: "combo-value-concept", kind: Kind::Token, paths: &["valueCodeableConcept", "component.valueCodeableConcept"] },
             Parameter { code: "combo-value-quantity", kind: Kind::Quantity, paths: &[] },
             Parameter { code: "component-code", kind: Kind::Token, paths: &["component.code"] },
             Parameter { code: "component-code-value-concept", kind: Kind::Composite, paths: &[] },
             Parameter { code: "component-code-value-quantity", kind: Kind::Composite, paths: &[] },
-            Parameter {
-                code: "component-data-absent-reason",
-                kind: Kind::Token,
-                paths: &["component.dataAbsentReason"],
-            },
-            Parameter {
-                code: "component-value-concept",
-                kind: Kind::Token,
-                paths: &["component.valueCodeableConcept"],
-            },
+            Parameter { code: "component-data-absent-reason", kind: Kind::Token, paths: &["component.dataAbsentReason"] },
+            Parameter { code: "component-value-concept", kind: Kind::Token, paths: &["component.valueCodeableConcept"] },
             Parameter { code: "component-value-quantity", kind: Kind::Quantity, paths: &[] },
             Parameter { code: "data-absent-reason", kind: Kind::Token, paths: &["dataAbsentReason"] },
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
@@ -2207,21 +2014,18 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ObservationDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "ObservationDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "OperationDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "OperationDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "base", kind: Kind::Reference, paths: &[] },
             Parameter { code: "code", kind: Kind::Token, paths: &["code"] },
@@ -2248,21 +2052,18 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "OperationOutcome",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "OperationOutcome", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "Organization",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Organization", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "active", kind: Kind::Token, paths: &["active"] },
             Parameter { code: "address", kind: Kind::String, paths: &[] },
@@ -2280,12 +2081,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "OrganizationAffiliation",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "OrganizationAffiliation", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "active", kind: Kind::Token, paths: &["active"] },
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
@@ -2304,21 +2103,19 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Parameters",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "Parameters", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "Patient",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "_id",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "link", paths: &["link.other"], read: false, write: false }],
+        name: "Patient", class: Class::Patient, exclusive: false,
+        narrow_by: "_id", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "link", paths: &["link.other"], read: false, write: false },
+        ],
         parameters: &[
             Parameter { code: "active", kind: Kind::Token, paths: &["active"] },
             Parameter { code: "address", kind: Kind::String, paths: &[] },
@@ -2346,12 +2143,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "PaymentNotice",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "PaymentNotice", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "created", kind: Kind::Date, paths: &[] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -2363,12 +2158,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "PaymentReconciliation",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "PaymentReconciliation", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "created", kind: Kind::Date, paths: &[] },
             Parameter { code: "disposition", kind: Kind::String, paths: &[] },
@@ -2381,12 +2174,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Person",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[Member { parameter: "patient", paths: &["link.target"], read: false, write: false }],
+        name: "Person", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+            Member { parameter: "patient", paths: &["link.target"], read: false, write: false },
+        ],
         parameters: &[
             Parameter { code: "address", kind: Kind::String, paths: &[] },
             Parameter { code: "address-city", kind: Kind::String, paths: &[] },
@@ -2410,12 +2202,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "PlanDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "PlanDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "composed-of", kind: Kind::Reference, paths: &[] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -2444,12 +2234,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Practitioner",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Practitioner", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "active", kind: Kind::Token, paths: &["active"] },
             Parameter { code: "address", kind: Kind::String, paths: &[] },
@@ -2471,12 +2259,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "PractitionerRole",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "PractitionerRole", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "active", kind: Kind::Token, paths: &["active"] },
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
@@ -2494,11 +2280,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Procedure",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "Procedure", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "patient", paths: &["subject"], read: true, write: true },
             Member { parameter: "performer", paths: &["performer.actor"], read: false, write: false },
@@ -2523,12 +2306,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Provenance",
-        class: Class::Patient,
-        exclusive: true,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["target"], read: true, write: false }],
+        name: "Provenance", class: Class::Patient, exclusive: true,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["target"], read: true, write: false },
+        ],
         parameters: &[
             Parameter { code: "agent", kind: Kind::Reference, paths: &[] },
             Parameter { code: "agent-role", kind: Kind::Token, paths: &["agent.role"] },
@@ -2543,12 +2325,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Questionnaire",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Questionnaire", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "code", kind: Kind::Token, paths: &["item.code"] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -2572,11 +2352,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "QuestionnaireResponse",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "QuestionnaireResponse", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "author", paths: &["author"], read: false, write: false },
@@ -2596,12 +2373,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "RelatedPerson",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: false }],
+        name: "RelatedPerson", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: false },
+        ],
         parameters: &[
             Parameter { code: "active", kind: Kind::Token, paths: &["active"] },
             Parameter { code: "address", kind: Kind::String, paths: &[] },
@@ -2623,11 +2399,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "RequestGroup",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "RequestGroup", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "participant", paths: &["action.participant"], read: false, write: false },
@@ -2650,12 +2423,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ResearchDefinition",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "ResearchDefinition", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "composed-of", kind: Kind::Reference, paths: &[] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -2682,12 +2453,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ResearchElementDefinition",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "ResearchElementDefinition", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "composed-of", kind: Kind::Reference, paths: &[] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
@@ -2714,12 +2483,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ResearchStudy",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "ResearchStudy", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "category", kind: Kind::Token, paths: &["category"] },
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
@@ -2737,12 +2504,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ResearchSubject",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "individual", paths: &["individual"], read: true, write: true }],
+        name: "ResearchSubject", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "individual", paths: &["individual"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -2753,12 +2519,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "RiskAssessment",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "RiskAssessment", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "condition", kind: Kind::Reference, paths: &[] },
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
@@ -2773,12 +2538,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "RiskEvidenceSynthesis",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "RiskEvidenceSynthesis", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -2799,12 +2562,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Schedule",
-        class: Class::Patient,
-        exclusive: true,
-        narrow_by: "actor",
-        narrow_by_bare_id: false,
-        members: &[Member { parameter: "actor", paths: &["actor"], read: true, write: true }],
+        name: "Schedule", class: Class::Patient, exclusive: true,
+        narrow_by: "actor", narrow_by_bare_id: false,
+        members: &[
+            Member { parameter: "actor", paths: &["actor"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "active", kind: Kind::Token, paths: &["active"] },
             Parameter { code: "actor", kind: Kind::Reference, paths: &[] },
@@ -2816,12 +2578,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "SearchParameter",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "SearchParameter", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "base", kind: Kind::Token, paths: &["base"] },
             Parameter { code: "code", kind: Kind::Token, paths: &["code"] },
@@ -2845,11 +2605,8 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ServiceRequest",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
+        name: "ServiceRequest", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
         members: &[
             Member { parameter: "subject", paths: &["subject"], read: true, write: true },
             Member { parameter: "performer", paths: &["performer"], read: false, write: false },
@@ -2880,12 +2637,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Slot",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Slot", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "appointment-type", kind: Kind::Token, paths: &["appointmentType"] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -2898,12 +2653,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Specimen",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "subject", paths: &["subject"], read: true, write: true }],
+        name: "Specimen", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "accession", kind: Kind::Token, paths: &["accessionIdentifier"] },
             Parameter { code: "bodysite", kind: Kind::Token, paths: &["collection.bodySite"] },
@@ -2920,12 +2674,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "SpecimenDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "SpecimenDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "container", kind: Kind::Token, paths: &["typeTested.container.type"] },
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
@@ -2933,20 +2685,14 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "StructureDefinition",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "StructureDefinition", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "abstract", kind: Kind::Token, paths: &["abstract"] },
             Parameter { code: "base", kind: Kind::Reference, paths: &[] },
-            Parameter {
-                code: "base-path",
-                kind: Kind::Token,
-                paths: &["snapshot.element.base.path", "differential.element.base.path"],
-            },
+            Parameter { code: "base-path", kind: Kind::Token, paths: &["snapshot.element.base.path", "differential.element.base.path"] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
             Parameter { code: "context-type", kind: Kind::Token, paths: &["useContext.code"] },
@@ -2962,11 +2708,7 @@ static TYPES: &[ResourceType] = &[
             Parameter { code: "keyword", kind: Kind::Token, paths: &["keyword"] },
             Parameter { code: "kind", kind: Kind::Token, paths: &["kind"] },
             Parameter { code: "name", kind: Kind::String, paths: &[] },
-            Parameter {
-                code: "path",
-                kind: Kind::Token,
-                paths: &["snapshot.element.path", "differential.element.path"],
-            },
+            Parameter { code: "path", kind: Kind::Token, paths: &["snapshot.element.path", "differential.element.path"] },
             Parameter { code: "publisher", kind: Kind::String, paths: &[] },
             Parameter { code: "status", kind: Kind::Token, paths: &["status"] },
             Parameter { code: "title", kind: Kind::String, paths: &[] },
@@ -2977,12 +2719,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "StructureMap",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "StructureMap", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -3002,12 +2742,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Subscription",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Subscription", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "contact", kind: Kind::Token, paths: &["contact"] },
             Parameter { code: "criteria", kind: Kind::String, paths: &[] },
@@ -3018,21 +2756,18 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "SubscriptionStatus",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "SubscriptionStatus", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "Substance",
-        class: Class::Shared,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Substance", class: Class::Shared, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "category", kind: Kind::Token, paths: &["category"] },
             Parameter { code: "code", kind: Kind::Token, paths: &["code", "ingredient.substanceCodeableConcept"] },
@@ -3045,66 +2780,60 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "SubstanceNucleicAcid",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "SubstanceNucleicAcid", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "SubstancePolymer",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "SubstancePolymer", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "SubstanceProtein",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "SubstanceProtein", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "SubstanceReferenceInformation",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "SubstanceReferenceInformation", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "SubstanceSourceMaterial",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[],
+        name: "SubstanceSourceMaterial", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+        ],
     },
     ResourceType {
-        name: "SubstanceSpecification",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[Parameter { code: "code", kind: Kind::Token, paths: &["code.code"] }],
+        name: "SubstanceSpecification", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+            Parameter { code: "code", kind: Kind::Token, paths: &["code.code"] },
+        ],
     },
     ResourceType {
-        name: "SupplyDelivery",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "SupplyDelivery", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
             Parameter { code: "patient", kind: Kind::Reference, paths: &[] },
@@ -3114,12 +2843,11 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "SupplyRequest",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "subject",
-        narrow_by_bare_id: false,
-        members: &[Member { parameter: "subject", paths: &["deliverTo"], read: true, write: true }],
+        name: "SupplyRequest", class: Class::Patient, exclusive: false,
+        narrow_by: "subject", narrow_by_bare_id: false,
+        members: &[
+            Member { parameter: "subject", paths: &["deliverTo"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "category", kind: Kind::Token, paths: &["category"] },
             Parameter { code: "date", kind: Kind::Date, paths: &[] },
@@ -3131,12 +2859,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "Task",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "Task", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "authored-on", kind: Kind::Date, paths: &[] },
             Parameter { code: "based-on", kind: Kind::Reference, paths: &[] },
@@ -3160,12 +2886,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "TerminologyCapabilities",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "TerminologyCapabilities", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -3184,12 +2908,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "TestReport",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "TestReport", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "identifier", kind: Kind::Token, paths: &["identifier"] },
             Parameter { code: "issued", kind: Kind::Date, paths: &[] },
@@ -3200,12 +2922,10 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "TestScript",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "TestScript", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
@@ -3226,18 +2946,12 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "ValueSet",
-        class: Class::Definitional,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
+        name: "ValueSet", class: Class::Definitional, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
         parameters: &[
-            Parameter {
-                code: "code",
-                kind: Kind::Token,
-                paths: &["expansion.contains.code", "compose.include.concept.code"],
-            },
+            Parameter { code: "code", kind: Kind::Token, paths: &["expansion.contains.code", "compose.include.concept.code"] },
             Parameter { code: "context", kind: Kind::Token, paths: &["useContext.valueCodeableConcept"] },
             Parameter { code: "context-quantity", kind: Kind::Quantity, paths: &[] },
             Parameter { code: "context-type", kind: Kind::Token, paths: &["useContext.code"] },
@@ -3258,21 +2972,20 @@ static TYPES: &[ResourceType] = &[
         ],
     },
     ResourceType {
-        name: "VerificationResult",
-        class: Class::Unruled,
-        exclusive: false,
-        narrow_by: "",
-        narrow_by_bare_id: false,
-        members: &[],
-        parameters: &[Parameter { code: "target", kind: Kind::Reference, paths: &[] }],
+        name: "VerificationResult", class: Class::Unruled, exclusive: false,
+        narrow_by: "", narrow_by_bare_id: false,
+        members: &[
+        ],
+        parameters: &[
+            Parameter { code: "target", kind: Kind::Reference, paths: &[] },
+        ],
     },
     ResourceType {
-        name: "VisionPrescription",
-        class: Class::Patient,
-        exclusive: false,
-        narrow_by: "patient",
-        narrow_by_bare_id: true,
-        members: &[Member { parameter: "patient", paths: &["patient"], read: true, write: true }],
+        name: "VisionPrescription", class: Class::Patient, exclusive: false,
+        narrow_by: "patient", narrow_by_bare_id: true,
+        members: &[
+            Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+        ],
         parameters: &[
             Parameter { code: "datewritten", kind: Kind::Date, paths: &[] },
             Parameter { code: "encounter", kind: Kind::Reference, paths: &[] },
