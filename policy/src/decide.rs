@@ -10,6 +10,7 @@ use crate::interaction::{Action, Form, action};
 use crate::reason::Reason;
 use crate::rule::{Rule, Trace};
 use crate::scope::{Clause, Context, Letters, covering, has_plain};
+use crate::search::filter::Filter;
 use crate::settings::Settings;
 use crate::tables::{Class, ResourceType, Version, version};
 use crate::types::{Decision, Interaction, Obligation, Outcome, Request, Subject, SubjectKind};
@@ -110,7 +111,10 @@ impl<'a> Walk<'_, 'a> {
         if found.is_none() {
             self.trace.fail(Rule::ResourceType, || format!("`{name}`"));
         }
-        found.map(Some).ok_or(Reason::ResourceTypeUnknown)
+        match found {
+            Some(on) => Ok(Some(on)),
+            None => Rule::ResourceType.refuse(Reason::ResourceTypeUnknown).map(|()| None),
+        }
     }
 
     fn action(&mut self) -> Result<Action, Reason> {
@@ -121,7 +125,7 @@ impl<'a> Walk<'_, 'a> {
             }),
             Err(reason) => self.trace.fail(Rule::Interaction, || String::from(reason.text())),
         }
-        action
+        action.or_else(|reason| Rule::Interaction.refuse(reason).map(|()| Action::of(Form::Search, Letters::S)))
     }
 
     /// With `openid fhirUser` a token may read the one resource that stands for its user (OpenID
@@ -144,11 +148,12 @@ impl<'a> Walk<'_, 'a> {
     fn scope(&mut self, on: Option<&'static ResourceType>, action: Action) -> Result<Vec<Clause<'a>>, Reason> {
         let mut clauses = Vec::new();
         for letter in action.letters.each() {
-            let covers = self.clauses(on, letter)?;
+            let mut covers = self.clauses(on, letter)?;
             if covers.is_empty() {
                 self.trace
                     .fail(Rule::Scope, || format!("no granted scope covers `{}` of {}", letter.spelt(), name_of(on)));
-                return Err(Reason::ScopeInsufficient);
+                Rule::Scope.refuse(Reason::ScopeInsufficient)?;
+                covers.push(Clause { text: "", context: Context::User, filter: Filter::default() });
             }
             if letter == action.letter {
                 clauses = covers;

@@ -63,7 +63,7 @@ impl<'a> Walk<'_, 'a> {
         match self.stored(on, id)? {
             Image::Absent => {
                 self.trace.fail(Rule::Content, || format!("{}/{id} is not there", on.name));
-                Err(Reason::ContentAbsent.into())
+                self.unseen(Reason::ContentAbsent, clauses)
             }
             Image::Content(bytes) => {
                 let standing = self.image(bytes, on, Some(id), Letters::R, clauses)?;
@@ -73,8 +73,15 @@ impl<'a> Walk<'_, 'a> {
                 let standing = self.by_scope(clauses)?;
                 self.filtered(standing)
             }
-            Image::Withheld => Err(Reason::ContentMissing.into()),
+            Image::Withheld => self.unseen(Reason::ContentMissing, clauses),
         }
+    }
+
+    /// What was not seen is not judged, so it is refused.
+    fn unseen(&mut self, reason: Reason, clauses: &[Clause<'a>]) -> Result<Permit, Stop> {
+        Rule::Content.refuse(reason)?;
+        let standing = self.by_scope(clauses)?;
+        Ok(Permit::by(standing.reason, standing.end_ms))
     }
 
     /// Nobody's relationships count: a client acts by its own scopes. [`Walk::clauses`] has left it
