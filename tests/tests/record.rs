@@ -255,7 +255,7 @@ fn a_replay_is_about_the_input_of_its_record() {
         ("/input/stored/0/content", json!(observation("124").to_string())),
         ("/input/facts", json!([])),
         ("/input/interaction", json!("delete")),
-        ("/input/fhir_version", json!("5.0.0")),
+        ("/input/fhir_version", json!("6.0.0")),
     ];
     for (pointer, value) in changes {
         assert!(!permits(&with(&record, pointer, value)), "{pointer}");
@@ -391,8 +391,8 @@ fn whatever_was_answered_before_a_kill_is_on_record() {
     let host = world.start();
     let (public, body, count) = (host.public, read().to_string(), AtomicUsize::new(0));
     let until_the_end = || {
-        let counted = |_: &Value| drop(count.fetch_add(1, Ordering::Relaxed));
-        std::iter::from_fn(|| asked_id(public, &body)).inspect(counted).collect::<Vec<_>>()
+        let counted = |id| (count.fetch_add(1, Ordering::Relaxed), id).1;
+        std::iter::from_fn(|| asked_id(public, &body)).map(counted).collect::<Vec<_>>()
     };
     let answered: Vec<Value> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(until_the_end)).collect();
