@@ -51,6 +51,14 @@ struct Overlay {
     definitional: Vec<String>,
 }
 
+/// A compartment parameter of one type, and what it confers.
+struct Member {
+    parameter: String,
+    paths: Vec<String>,
+    read: bool,
+    write: bool,
+}
+
 struct Definitions {
     compartment: Compartment,
     parameters: Vec<SearchParameter>,
@@ -150,7 +158,7 @@ impl Definitions {
         writeln!(out, "ResourceType {{")?;
         writeln!(out, "    name: {name:?},\n    class: Class::{class},\n    exclusive: {exclusive},")?;
         writeln!(out, "    narrow_by: {narrow_by:?},\n    narrow_by_bare_id: {only_patients},\n    members: &[")?;
-        for (code, paths, read, write) in self.members(name)? {
+        for Member { parameter: code, paths, read, write } in self.members(name)? {
             let paths = paths.iter().map(|path| format!("{path:?}")).collect::<Vec<_>>().join(", ");
             writeln!(
                 out,
@@ -175,8 +183,8 @@ impl Definitions {
         }
     }
 
-    /// `(parameter, paths, confers read, confers write)` for each compartment parameter of a type.
-    fn members(&self, name: &str) -> anyhow::Result<Vec<(String, Vec<String>, bool, bool)>> {
+    /// Each compartment parameter of a type, with its ruling.
+    fn members(&self, name: &str) -> anyhow::Result<Vec<Member>> {
         let none = Vec::new();
         let official = self.compartment.patient.get(name).unwrap_or(&none);
         let extra = self.overlay.extra.get(name).unwrap_or(&none);
@@ -196,7 +204,7 @@ impl Definitions {
             // SECURITY: a member without a path would name nobody, and an exclusive type pass unjudged.
             ensure!(!paths.is_empty(), "compartment parameter `{name}.{code}` has no path");
             ensure!(paths.iter().all(|path| !path.contains(['[', '?'])), "`{name}.{code}` is more than a path");
-            members.push((code.clone(), paths, confers, write));
+            members.push(Member { parameter: code.clone(), paths, read: confers, write });
         }
         Ok(members)
     }

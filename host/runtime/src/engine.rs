@@ -198,7 +198,7 @@ fn compiled(folder: &Path) -> Result<Cache, RuntimeError> {
 }
 
 fn check(limits: &RuntimeLimits) -> Result<(), RuntimeError> {
-    let whole_pages = limits.memory_bytes % PAGE_BYTES == 0;
+    let whole_pages = limits.memory_bytes.is_multiple_of(PAGE_BYTES);
     let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     let rules = [
         ("fuel", limits.fuel, limits.fuel > 0, "more than 0"),
