@@ -5,6 +5,7 @@ pub mod caller;
 mod decide;
 mod health;
 mod json;
+mod judge;
 mod openapi;
 pub mod problem;
 mod serve;
