@@ -1,6 +1,7 @@
 //! The faces: what callers and operators see over HTTP. All routes stand on this page.
 
 pub mod admin;
+mod authzen;
 pub mod caller;
 mod decide;
 mod health;
@@ -15,6 +16,7 @@ pub mod wire;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware;
 use axum::routing::{get, post, put};
 
 pub use serve::{Bound, ServeError, bind, serve};
@@ -24,10 +26,21 @@ pub use state::{Gate, State};
 pub fn public(state: Arc<State>) -> Router {
     Router::new()
         .route("/v1/decide", post(decide::decide))
+        .nest("/access", access())
         .route("/openapi.json", get(openapi::document))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .with_state(state)
+}
+
+/// OpenID AuthZEN: its answers carry the request's `X-Request-ID`, those of unknown paths included.
+fn access() -> Router<Arc<State>> {
+    Router::new()
+        .route("/v1/evaluation", post(authzen::evaluation))
+        .route("/v1/evaluations", post(authzen::evaluations))
+        .fallback(authzen::no_route)
+        .method_not_allowed_fallback(authzen::no_method)
+        .layer(middleware::from_fn(authzen::echo))
 }
 
 /// Health, metrics, administration.
