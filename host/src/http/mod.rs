@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post, put};
+use axum::routing::{any, get, post, put};
 
 pub use serve::{Bound, ServeError, bind, serve};
 pub use state::{Gate, State};
@@ -27,6 +27,8 @@ pub fn public(state: Arc<State>) -> Router {
     Router::new()
         .route("/v1/decide", post(decide::decide))
         .nest("/access", access())
+        // Nesting leaves out the bare prefix with its slash.
+        .route("/access/", any(authzen::no_route).layer(middleware::from_fn(authzen::echo)))
         .route("/openapi.json", get(openapi::document))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
