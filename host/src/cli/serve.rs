@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::{Ended, demo, setup};
 use crate::audit::{DecisionLog, Durability, LogOptions, Recorder};
@@ -19,6 +19,9 @@ use crate::http::{Gate, State, bind, serve};
 use crate::rollout::Rollout;
 use crate::store::Store;
 use crate::tokens::{TokenConfig, TokenVerifier};
+
+/// Upper bounds of the buckets of `chartgate_decision_seconds`.
+const SECONDS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -115,7 +118,7 @@ fn state(
         recorder: Recorder::Log(log(format!("{stem}-decisions"))?),
         engine_version: setup::ENGINE_VERSION,
     };
-    let handle = PrometheusBuilder::new().install_recorder().context("metrics do not start")?;
+    let handle = measures()?;
     Ok(State {
         decider,
         people: People::new(config, demo),
@@ -128,6 +131,16 @@ fn state(
         metrics: Some(handle),
         edge,
     })
+}
+
+/// Prometheus histograms: rounds are whole numbers up to three, and a decision takes microseconds.
+fn measures() -> anyhow::Result<PrometheusHandle> {
+    let named = |name: &str| Matcher::Full(name.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(named("chartgate_policy_rounds"), &[0.0, 1.0, 2.0, 3.0])?
+        .set_buckets_for_metric(named("chartgate_decision_seconds"), &SECONDS)?
+        .install_recorder()
+        .context("metrics do not start")
 }
 
 fn verifier(tokens: &Tokens, config: &Config) -> anyhow::Result<TokenVerifier> {
