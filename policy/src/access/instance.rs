@@ -13,6 +13,7 @@ use crate::json::{Json, Malformed, Value};
 use crate::reason::Reason;
 use crate::rule::Rule;
 use crate::scope::{Clause, Letters};
+use crate::search::parameters::counts;
 use crate::tables::{Class, ResourceType};
 use crate::types::{Interaction, SubjectKind};
 
@@ -45,9 +46,9 @@ impl<'a> Walk<'_, 'a> {
         let id = self.request.id.ok_or(Reason::RequestMalformed)?;
         let unfiltered: Vec<Clause<'a>> = clauses.iter().filter(|clause| clause.filter.is_empty()).cloned().collect();
         let anybodys = on.class != Class::Patient || self.is_system();
-        // Each version, or each resource of the patient, is a resource of its own.
-        if form == Form::Everything || (form == Form::InstanceHistory && !anybodys && on.name != "Patient") {
-            let standing = if form == Form::Everything { self.by_id(clauses, id)? } else { self.by_scope(clauses)? };
+        if form == Form::Everything {
+            self.everything_asked()?;
+            let standing = self.by_id(clauses, id)?;
             return self.filtered(standing);
         }
         if !unfiltered.is_empty() && anybodys {
@@ -59,6 +60,11 @@ impl<'a> Walk<'_, 'a> {
                 Err(Stop::Deny(_)) if unfiltered.len() < clauses.len() => {}
                 verdict => return verdict.map(|standing| Permit::by(standing.reason, standing.end_ms)),
             }
+        }
+        if form == Form::InstanceHistory {
+            // Each version is a resource of its own: the current one says nothing of the others.
+            let standing = self.by_scope(clauses)?;
+            return self.filtered(standing);
         }
         match self.stored(on, id)? {
             Image::Absent => {
@@ -130,8 +136,24 @@ impl<'a> Walk<'_, 'a> {
         Err(failures.into_stop(Reason::ScopeInsufficient))
     }
 
+    /// `$everything` takes its own parameters only (FHIR R4, Patient, operation everything).
+    fn everything_asked(&mut self) -> Result<(), Reason> {
+        let known = |name| matches!(name, "start" | "end" | "_since" | "_type" | "_count" | "_format" | "_pretty");
+        match self.request.parameters.iter().find(|parameter| !known(parameter.name)) {
+            Some(parameter) => {
+                self.trace.fail(Rule::SearchParameters, || format!("`{}`", parameter.name));
+                Rule::SearchParameters.refuse(Reason::SearchParameterRefused)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A permit that rests on the caller judging each resource of the answer.
     pub(crate) fn filtered(&mut self, standing: Standing) -> Result<Permit, Stop> {
+        if self.request.parameters.iter().any(counts) {
+            self.trace.fail(Rule::Narrowing, || String::from("a count would tell of what is out of reach"));
+            Rule::Narrowing.refuse(Reason::SearchNotNarrowable)?;
+        }
         let mut permit = Permit::by(standing.reason, standing.end_ms);
         self.oblige(&mut permit, "response-filter", String::from("{}"))?;
         Ok(permit)

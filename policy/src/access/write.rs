@@ -60,6 +60,8 @@ impl<'a> Walk<'_, 'a> {
         };
         let after = self.image(body, on, Some(id), Letters::U, clauses)?;
         match self.stored(on, id)? {
+            // No app registers patients, by whatever form.
+            Image::Absent if on.name == "Patient" => Err(Reason::ContentAbsent.into()),
             // Update-as-create belongs to `u` (SMART App Launch 2.2).
             Image::Absent => Ok(Permit::by(after.reason, after.end_ms)),
             Image::Withheld => Err(Reason::ContentMissing.into()),

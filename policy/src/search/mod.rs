@@ -5,7 +5,7 @@
 //! each would permit, filtering included where that is demanded.
 
 pub(crate) mod filter;
-mod parameters;
+pub(crate) mod parameters;
 pub(crate) mod path;
 mod pins;
 mod rows;
@@ -124,6 +124,10 @@ impl<'a> Walk<'_, 'a> {
         if on.class != Class::Patient {
             if let Some(launch) = launch {
                 self.people.standing(launch, false, &mut self.trace)?;
+            }
+            // Rows of a patient's compartment tell of that patient, whatever their type.
+            if let Some((_, patient)) = self.request.compartment {
+                self.people.reaches(clause, patient, false, &mut self.trace)?;
             }
             return Ok(Patients::NotSpecific);
         }
