@@ -67,6 +67,9 @@ pub struct Policies {
     pub trusted_keys: Vec<PathBuf>,
     /// the release to start with when none was ever made active
     pub initial: Option<String>,
+    /// keep compiled releases under `<data>/compiled`, so that the next start need not compile them;
+    /// what lies there is machine code, so nobody but the host may write to it
+    pub compiled_cache: bool,
 }
 
 /// A FHIR base.

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ended> {
     // The rollout is this command's own: deciding offline must not depend on what is live, nor change it.
     let rollout_store = Arc::new(Store::open(scratch.path())?);
     let policies = setup::policies_dir(arguments.policies.as_ref(), &config);
-    let registry = setup::registry(&config, &policies, true)?;
+    let registry = setup::registry(&config, &policies, true, None)?;
     let pin = arguments.policy.as_deref().map(|text| {
         chartgate_model::ReleasePin::parse(text)
             .with_context(|| format!("`{text}` is neither `name@version` nor `sha256:…`"))

@@ -74,8 +74,9 @@ async fn host(arguments: &Arguments, config: Config) -> anyhow::Result<Ended> {
     if arguments.demo {
         demo::fill(&store, (edge.now)())?;
     }
-    let registry =
-        setup::registry(&config, &setup::policies_dir(arguments.policies.as_ref(), &config), arguments.demo)?;
+    let policies = setup::policies_dir(arguments.policies.as_ref(), &config);
+    let compiled = config.policies.compiled_cache.then(|| data.join("compiled"));
+    let registry = setup::registry(&config, &policies, arguments.demo, compiled.as_deref())?;
     let initial = config.policies.initial.as_deref().and_then(chartgate_model::ReleasePin::parse);
     let rollout = Arc::new(Rollout::start(Arc::clone(&store), registry, initial.as_ref())?);
     let state = Arc::new(state(arguments.demo, &config, &data, edge, store, rollout)?);

@@ -46,6 +46,11 @@ pub(crate) struct Standing {
     pub(crate) end_ms: Option<u64>,
 }
 
+impl Standing {
+    /// A client without a user: its scopes are all it needs.
+    pub(crate) const SYSTEM: Self = Self { reason: Reason::SystemClient, end_ms: None };
+}
+
 /// Read a relationship fact.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Entries<'_>, Malformed> {
     let json = Json::parse(bytes)?;
