@@ -203,13 +203,11 @@ fn fhir(asked: &Asked<'_>) -> Result<(Target, RequestBody, StoredMembers), Probl
 }
 
 type Image = Option<Box<RawValue>>;
+/// With the member that gave it.
+type StoredImage = Option<(&'static str, Box<RawValue>)>;
 
-/// The resource sent and the stored one, the latter with the member that gave it.
-fn images(
-    interaction: Interaction,
-    content: Image,
-    stored: Image,
-) -> Result<(Image, Option<(&'static str, Box<RawValue>)>), Problem> {
+/// The resource sent and the stored one.
+fn images(interaction: Interaction, content: Image, stored: Image) -> Result<(Image, StoredImage), Problem> {
     use Interaction::{Batch, Create, Operation, Patch, Transaction, Update};
     const CONTENT: &str = "resource.properties.content";
     const STORED: &str = "resource.properties.stored";
