@@ -38,9 +38,9 @@ PERMIT (what-if): Practitioner/17 asks to read Observation/9
   decision     permit, good until 2026-11-24T10:01:00Z
   because      the user holds a live treatment relationship (relationship-treatment)
   rules        pass  fhir-version  is the FHIR version known? 4.0.1
-               pass  interaction   is this interaction ruled? Read as Instance
+               pass  interaction   is this interaction ruled? needs r on Observation
                pass  scope         does a granted scope cover it? user/Observation.rs
-               pass  class         what kind of data is it? Observation is Patient data
+               pass  class         what kind of data is it? Observation is patient data
                pass  compartment   whose record is it? subject names Patient/123
                pass  relationship  may the user reach the patient? Practitioner/17 to Patient/123: relationship-treatment
   obligations  none
@@ -62,9 +62,9 @@ DENY (what-if): Patient/123 asks to read Observation/9
   decision     deny, on the record or whom it is about: answer 404, as if it were not there
   because      a patient scope reaches the launch patient only (not-launch-patient)
   rules        pass  fhir-version    is the FHIR version known? 4.0.1
-               pass  interaction     is this interaction ruled? Read as Instance
+               pass  interaction     is this interaction ruled? needs r on Observation
                pass  scope           does a granted scope cover it? patient/Observation.rs
-               pass  class           what kind of data is it? Observation is Patient data
+               pass  class           what kind of data is it? Observation is patient data
                pass  compartment     whose record is it? subject names Patient/124
                pass  launch-patient  does the launch patient allow it? patient/Observation.rs is bound to Patient/123
                fail  launch-patient  does the launch patient allow it? patient/Observation.rs does not reach Patient/124

@@ -141,6 +141,7 @@ fn question(rule: &str) -> &'static str {
         "own-user-record" => "is it the record that stands for the user? ",
         "scope" => "does a granted scope cover it? ",
         "writes" => "may apps write at all? ",
+        "context" => "does the token speak of what is asked? ",
         "class" => "what kind of data is it? ",
         "launch-patient" => "does the launch patient allow it? ",
         "relationship" => "may the user reach the patient? ",
