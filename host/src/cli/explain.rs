@@ -10,7 +10,7 @@ use crate::http::problem::Problem;
 use crate::tokens::TokenError;
 
 /// Width of the names on the left.
-const LEFT: usize = 12;
+const LEFT: usize = 13;
 
 /// One decision: who asked for what, what was decided and why, rule by rule.
 pub(super) fn decision(request: &DecisionRequest, answer: &Answer) -> String {
@@ -22,7 +22,6 @@ pub(super) fn decision(request: &DecisionRequest, answer: &Answer) -> String {
     if let Some(launch) = launch(subject) {
         page.row("launched in", &launch);
     }
-    page.row("asks", &asks(&request.request));
     page.row("decision", &decided(answer));
     page.row("because", &format!("{} ({})", answer.text, answer.reason));
     page.rules(answer);
@@ -109,8 +108,10 @@ fn decided(answer: &Answer) -> String {
             Some(end) => format!("permit, good until {}", end.to_rfc3339()),
             None => "permit, for this once".into(),
         },
-        Verdict::Deny(Basis::Request) => "deny, for what was asked: answer 403".into(),
-        Verdict::Deny(Basis::Content) => "deny, for whom it is about: answer 404, as if it were not there".into(),
+        Verdict::Deny(Basis::Request) => "deny, on the request alone: answer 403".into(),
+        Verdict::Deny(Basis::Content) => {
+            "deny, on the record or whom it is about: answer 404, as if it were not there".into()
+        }
         Verdict::Indeterminate => "none could be reached: answer 503".into(),
     }
 }
@@ -125,6 +126,35 @@ fn duty(obligation: &Obligation, request: &DecisionRequest) -> String {
         }
         (id, _) if parameters == "{}" => id.to_owned(),
         (id, _) => format!("{id}: {parameters}"),
+    }
+}
+
+/// What a rule of `smart-access` asks, for readers who do not know its name. Rules of other policies
+/// speak for themselves.
+fn question(rule: &str) -> &'static str {
+    match rule {
+        "settings" => "are the settings of the release sound? ",
+        "fhir-version" => "is the FHIR version known? ",
+        "subject" => "does the user fit the role? ",
+        "resource-type" => "is the resource type known? ",
+        "interaction" => "is this interaction ruled? ",
+        "own-user-record" => "is it the record that stands for the user? ",
+        "scope" => "does a granted scope cover it? ",
+        "writes" => "may apps write at all? ",
+        "context" => "does the token speak of what is asked? ",
+        "class" => "what kind of data is it? ",
+        "launch-patient" => "does the launch patient allow it? ",
+        "relationship" => "may the user reach the patient? ",
+        "content" => "is the stored resource at hand? ",
+        "compartment" => "whose record is it? ",
+        "exclusive" => "does it name nobody out of reach? ",
+        "granular" => "does it meet the conditions of the scope? ",
+        "body" => "is the resource sent the one named? ",
+        "search-parameters" => "do the parameters stay within reach? ",
+        "narrowing" => "which search stays within reach? ",
+        "if-match" => "which version was judged? ",
+        "return-minimal" => "may the answer carry the resource? ",
+        _ => "",
     }
 }
 
@@ -148,7 +178,8 @@ impl Page {
         }
         let longest = answer.trace.iter().map(|step| step.rule.len()).max().unwrap_or_default();
         for (at, step) in answer.trace.iter().enumerate() {
-            let words = format!("{:5} {:longest$}  {}", step.outcome.code(), step.rule, step.detail);
+            let (outcome, rule, asked) = (step.outcome.code(), &step.rule, question(&step.rule));
+            let words = format!("{outcome:5} {rule:longest$}  {asked}{}", step.detail);
             self.row(if at == 0 { "rules" } else { "" }, &words);
         }
     }

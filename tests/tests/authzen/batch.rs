@@ -29,9 +29,10 @@ fn decisions(body: &Value) -> Vec<bool> {
 
 #[test]
 fn the_array_ends_with_the_deciding_item_and_nothing_behind_it_is_evaluated() {
+    /// Semantic, items, answers, records: a bad item is answered and not decided.
+    type Row = (Option<&'static str>, Vec<Value>, &'static [bool], usize);
     let (yes, no, bad) = (|| item("123"), || item("124"), || json!({ "resource": {} }));
-    // Semantic, items, answers, records: a bad item is answered and not decided.
-    let table: [(Option<&str>, Vec<Value>, &[bool], usize); 9] = [
+    let table: [Row; 9] = [
         (None, vec![no(), yes(), no()], &[false, true, false], 3),
         (Some("execute_all"), vec![no(), yes(), bad()], &[false, true, false], 2),
         (Some("deny_on_first_deny"), vec![yes(), no(), yes(), yes()], &[true, false], 2),

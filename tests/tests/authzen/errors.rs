@@ -18,9 +18,11 @@ const ID: (&str, &str) = ("x-request-id", "trace me/1");
 
 #[test]
 fn the_request_id_comes_back_with_every_status() {
+    /// Status, method, path, headers, body.
+    type Row<'a> = (u16, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
     let body = read().to_string();
     let large = format!("{}{}", " ".repeat(70_000), body);
-    let table: [(u16, &str, &str, &[(&str, &str)], &str); 12] = [
+    let table: [Row<'_>; 12] = [
         (200, "POST", EVALUATION, &[KEY, JSON, ID], &body),
         (200, "POST", EVALUATIONS, &[KEY, JSON, ID], &body),
         (400, "POST", EVALUATION, &[KEY, JSON, ID], "{"),

@@ -135,7 +135,13 @@ fn what_contradicts_the_entities_is_refused() {
         (at("/action/name", json!("operation")), "resource.properties.url: ".into()),
         (at("/subject/type", json!("user")), "subject.properties.kind: ".into()),
         (at("/subject/id", json!("alice/../bob")), "subject.id: ".into()),
-        (at("/subject/properties/kind", json!("system")), "subject.properties.kind: ".into()),
+        (at("/subject/properties/kind", json!("system")), "subject.type: ".into()),
+        (
+            with(&at("/subject/type", json!("Client")), "/subject/properties/kind", json!("system")),
+            "subject.properties.client: ".into(),
+        ),
+        (at("/subject", json!({ "type": "Client", "id": "backend" })), "subject.properties.kind: ".into()),
+        (at("/subject", client_alone()), "subject.properties.kind: `system` is not enabled".into()),
         (at("/action/properties/headers/authorization", json!("Bearer a.b.c")), "subject: ".into()),
         (at("/context/fhir", json!("other")), "context.fhir: ".into()),
     ];
@@ -150,6 +156,11 @@ fn what_contradicts_the_entities_is_refused() {
     assert!(refused(&with_content).starts_with("resource.properties.content: "));
     let in_agreement = url("/Observation/record-1?_elements=status");
     assert_eq!(decided(&in_agreement), (true, Value::Null));
+}
+
+/// A client without a user.
+fn client_alone() -> Value {
+    json!({ "type": "Client", "id": "backend", "properties": { "kind": "system", "scope": "system/*.rs" } })
 }
 
 fn search_at(url: &str) -> Value {

@@ -28,7 +28,7 @@ pub(in crate::http) enum EvaluationsAnswer {
     },
     /// it had none
     #[expect(dead_code, reason = "for the schema: it is written as what it is")]
-    One(EvaluationAnswer),
+    One(Box<EvaluationAnswer>),
 }
 
 /// What has to be said beside the decision.

@@ -125,10 +125,11 @@ impl EvaluationItem {
 /// Who asks.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(in crate::http) struct SubjectEntity {
-    /// resource type of the user: `Practitioner`, `PractitionerRole`, `Patient`, `RelatedPerson`, `Person`
+    /// resource type of the user: `Practitioner`, `PractitionerRole`, `Patient`, `RelatedPerson`, `Person`;
+    /// `Client` for a client without a user
     #[schema(value_type = String, required = true)]
     pub(super) r#type: Option<String>,
-    /// bare id of the user
+    /// bare id of the user; OAuth client identifier of a `Client`
     #[schema(value_type = String, required = true)]
     pub(super) id: Option<String>,
     #[serde(default, deserialize_with = "present")]
@@ -139,7 +140,7 @@ pub(in crate::http) struct SubjectEntity {
 /// What the token says, on the caller's word.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(in crate::http) struct SubjectProperties {
-    /// `patient`, `proxy`, `provider`; follows from `type` where that is clear
+    /// `patient`, `proxy`, `provider`, `system`; follows from `type` where that is clear
     pub(super) kind: Option<String>,
     /// granted scopes
     pub(super) scope: Option<String>,

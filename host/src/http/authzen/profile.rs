@@ -23,6 +23,9 @@ use crate::http::wire::{Context, Decidable, DecideBody, RequestBody, SubjectBody
 
 /// What stands for "no single one" as an id, and for the whole system as a type.
 const ALL: &str = "*";
+/// The kind of a subject that is a client without a user, and the type it has here.
+const SYSTEM: &str = "system";
+const CLIENT: &str = "Client";
 /// Members a break-glass marker is looked for elsewhere, or would be patient data.
 const NOT_SEARCHED: [&str; 5] = [
     "subject.properties.scope",
@@ -203,13 +206,11 @@ fn fhir(asked: &Asked<'_>) -> Result<(Target, RequestBody, StoredMembers), Probl
 }
 
 type Image = Option<Box<RawValue>>;
+/// With the member that gave it.
+type StoredImage = Option<(&'static str, Box<RawValue>)>;
 
-/// The resource sent and the stored one, the latter with the member that gave it.
-fn images(
-    interaction: Interaction,
-    content: Image,
-    stored: Image,
-) -> Result<(Image, Option<(&'static str, Box<RawValue>)>), Problem> {
+/// The resource sent and the stored one.
+fn images(interaction: Interaction, content: Image, stored: Image) -> Result<(Image, StoredImage), Problem> {
     use Interaction::{Batch, Create, Operation, Patch, Transaction, Update};
     const CONTENT: &str = "resource.properties.content";
     const STORED: &str = "resource.properties.stored";
@@ -238,10 +239,20 @@ fn subject(asked: &Asked<'_>) -> Result<SubjectBody, Problem> {
     let given: SubjectEntity = entity(asked.subject, "subject")?;
     let (kind, id) = (required(given.r#type, "subject.type")?, required(given.id, "subject.id")?);
     let more: SubjectProperties = properties(given.properties.as_deref(), "subject.properties")?;
+    let (user, client) = match more.kind.as_deref() {
+        Some(SYSTEM) if kind != CLIENT => {
+            return Err(Problem::member("subject.type", format!("a client without a user is a `{CLIENT}`")));
+        }
+        Some(SYSTEM) if more.client.as_ref().is_some_and(|client| *client != id) => {
+            return Err(Problem::member("subject.properties.client", "is not the client the subject is"));
+        }
+        Some(SYSTEM) => (None, id),
+        _ => (Some(format!("{kind}/{id}")), more.client.unwrap_or_default()),
+    };
     Ok(SubjectBody {
         kind: more.kind,
-        user: Some(format!("{kind}/{id}")),
-        client: more.client.unwrap_or_default(),
+        user,
+        client,
         scope: more.scope.unwrap_or_default(),
         patient: more.patient,
         encounter: more.encounter,
