@@ -122,12 +122,13 @@ impl Local {
             caller: &self.caller,
             bases: &self.bases,
             tokens: None,
+            system: self.config.system.enabled,
             limits: &self.config.limits,
             now: (self.edge.now)(),
             policy_header: None,
         };
         let id = (self.edge.new_id)();
-        let request = match context.read(line)? {
+        let request = match context.read(line).await? {
             Decidable::Request(request) => request,
             Decidable::BadToken { simulate, error, .. } => {
                 return Ok(serde_json::json!(token_denial(id, simulate, &error)));

@@ -46,15 +46,17 @@ pub(super) async fn decide(
         caller: &caller,
         bases: &state.bases,
         tokens: state.tokens.as_ref(),
+        system: state.system,
         limits: &state.limits,
         now: (state.edge.now)(),
         policy_header: policy_header(&headers)?,
     };
-    let request = match context.read(&bytes)? {
+    let request = match context.read(&bytes).await? {
         Decidable::Request(request) => request,
         Decidable::BadToken { tenant, simulate, break_glass, error } => {
             let (id, text) = ((state.edge.new_id)(), error.to_string());
             let refusal = Refusal {
+                indeterminate: error.is_indeterminate(),
                 id: &id,
                 caller: &caller.name,
                 face: "decide",
@@ -68,7 +70,9 @@ pub(super) async fn decide(
             state.decider.refuse(&refusal).await.map_err(|_| {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log-failed", "the decision could not be recorded")
             })?;
-            metrics::counter!("chartgate_decisions_total", "decision" => "deny", "reason" => error.code()).increment(1);
+            let decision = if error.is_indeterminate() { "indeterminate" } else { "deny" };
+            metrics::counter!("chartgate_decisions_total", "decision" => decision, "reason" => error.code())
+                .increment(1);
             // No release was asked; the header says which one is active.
             let digest = state.decider.rollout.live().active.digest.clone();
             return Ok(([(POLICY_HEADER, digest)], Json(token_denial(id, simulate, &error))).into_response());

@@ -18,7 +18,7 @@ use crate::http::caller::Caller;
 use crate::http::json;
 use crate::http::problem::Problem;
 use crate::http::wire::content::{bytes, checked};
-use crate::tokens::{TokenError, TokenVerifier};
+use crate::tokens::{Issuers, TokenError};
 
 pub use answer::{AnswerBody, error_line, token_denial};
 
@@ -77,9 +77,10 @@ struct RequestBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SubjectBody {
-    /// `patient`, `proxy`, `provider`, `system`; follows from the type of `user` where that is clear
+    /// `patient`, `proxy`, `provider`, `system`; follows from the type of `user` where that is clear.
+    /// `system`, a client without a user, has to be said, and enabled at this host
     kind: Option<String>,
-    /// `Practitioner/17`
+    /// `Practitioner/17`; absent for `system` and for nobody else
     user: Option<String>,
     /// OAuth client identifier
     #[serde(default)]
@@ -137,7 +138,7 @@ fn ordinary() -> String {
 pub enum Decidable {
     /// it can
     Request(Box<DecisionRequest>),
-    /// its bearer token is no good: denied before any policy is asked
+    /// its bearer token is no good, or nobody can tell: not permitted, and no policy is asked
     BadToken {
         /// the tenant asked about
         tenant: String,
@@ -157,7 +158,9 @@ pub struct Context<'a> {
     /// the configured bases
     pub bases: &'a [FhirBase],
     /// verifies bearer tokens
-    pub tokens: Option<&'a TokenVerifier>,
+    pub tokens: Option<&'a Issuers>,
+    /// whether there are clients without a user
+    pub system: bool,
     /// bounds
     pub limits: &'a crate::config::Limits,
     /// the time
@@ -168,7 +171,7 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Read one body.
-    pub fn read(&self, bytes: &[u8]) -> Result<Decidable, Problem> {
+    pub async fn read(&self, bytes: &[u8]) -> Result<Decidable, Problem> {
         let body: DecideBody = json::read(bytes, DEPTH_MAX)?;
         self.rights(&body)?;
         let tenant = body.tenant.clone().unwrap_or_else(|| "default".into());
@@ -179,7 +182,7 @@ impl Context<'_> {
         let base = self.base(body.fhir.as_deref())?;
         let now = self.time(&body)?;
         let pin = self.pin(body.policy.as_deref())?;
-        let subject = match self.subject(&body, base, now)? {
+        let subject = match self.subject(&body, base, now).await? {
             Ok(subject) => subject,
             Err(error) => {
                 let break_glass = break_glass::markers(&body.request.headers, None);
@@ -259,7 +262,12 @@ impl Context<'_> {
     }
 
     /// The subject: by bearer token, or on the caller's word. The inner error is a bad token.
-    fn subject(&self, body: &DecideBody, base: &FhirBase, now: Millis) -> Result<Result<Subject, TokenError>, Problem> {
+    async fn subject(
+        &self,
+        body: &DecideBody,
+        base: &FhirBase,
+        now: Millis,
+    ) -> Result<Result<Subject, TokenError>, Problem> {
         let authorization: Vec<&String> = body
             .request
             .headers
@@ -272,7 +280,7 @@ impl Context<'_> {
                 Err(Problem::member("subject", "is there besides an `authorization` header: only one can say who asks"))
             }
             (Some(subject), []) => self.vouched(subject, now),
-            (None, [header]) => self.verified(header, base, now),
+            (None, [header]) => self.verified(header, base, now).await,
             (None, []) => Err(Problem::member("subject", "is missing, and there is no `authorization` header either")),
             (None, _) => Err(Problem::member("request.headers", "`authorization` is there twice")),
         }
@@ -288,8 +296,13 @@ impl Context<'_> {
             })?,
         };
         match kind {
-            // No client without a user is enabled yet; the policy refuses it too.
-            SubjectKind::System => return Err(Problem::member("subject.kind", "`system` is not enabled")),
+            SubjectKind::System if !self.system => {
+                return Err(Problem::member("subject.kind", "`system` is not enabled"));
+            }
+            SubjectKind::System if given.user.is_some() => {
+                return Err(Problem::member("subject.user", "is there, and a client of kind `system` has no user"));
+            }
+            SubjectKind::System => {}
             _ => crate::store::validate::user(&user).map_err(|error| Problem::member("subject.user", error.message))?,
         }
         self.scope_fits("subject.scope", &given.scope)?;
@@ -313,8 +326,13 @@ impl Context<'_> {
         }))
     }
 
-    fn verified(&self, header: &str, base: &FhirBase, now: Millis) -> Result<Result<Subject, TokenError>, Problem> {
-        let Some(verifier) = self.tokens else {
+    async fn verified(
+        &self,
+        header: &str,
+        base: &FhirBase,
+        now: Millis,
+    ) -> Result<Result<Subject, TokenError>, Problem> {
+        let Some(issuers) = self.tokens else {
             return Err(Problem::member("request.headers.authorization", "no token issuer is configured"));
         };
         let token =
@@ -322,7 +340,7 @@ impl Context<'_> {
         let Some(token) = token else {
             return Err(Problem::member("request.headers.authorization", "is not a bearer token"));
         };
-        Ok(verifier.verify(token, &base.url, now).map(|verified| verified.subject))
+        Ok(issuers.verify(token, &base.url, now).await.map(|verified| verified.subject))
     }
 
     fn scope_fits(&self, member: &str, scope: &str) -> Result<(), Problem> {
