@@ -3,11 +3,16 @@
 //! A mistake never goes unnoticed: unknown members are errors, and every problem found is listed
 //! before anything starts.
 
+mod tokens;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub(crate) use tokens::read;
+pub use tokens::{Introspection, System, Tokens};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -21,8 +26,10 @@ pub struct Config {
     pub policies: Policies,
     /// FHIR bases by name; `default` is used when a request names none
     pub fhir: BTreeMap<String, FhirBaseConfig>,
-    /// bearer tokens that are taken; none without this
-    pub tokens: Option<Tokens>,
+    /// issuers whose bearer tokens are taken
+    pub tokens: Vec<Tokens>,
+    /// clients without a user
+    pub system: System,
     /// who may ask
     pub callers: Vec<CallerConfig>,
     /// who may change things
@@ -79,27 +86,6 @@ pub struct FhirBaseConfig {
     pub url: String,
     /// FHIR version, `4.0.1`
     pub version: String,
-}
-
-/// Bearer tokens that are taken.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Tokens {
-    /// `iss`, compared byte by byte
-    pub issuer: String,
-    /// one of these has to be in `aud`
-    pub audiences: Vec<String>,
-    /// file of the issuer's JSON Web Key Set
-    pub jwks_file: PathBuf,
-    /// algorithms allowed, `RS256`; every asymmetric one when empty
-    #[serde(default)]
-    pub algorithms: Vec<String>,
-    /// how far the issuer's clock may be off, in seconds
-    #[serde(default = "default_leeway_s")]
-    pub leeway_s: u64,
-}
-
-fn default_leeway_s() -> u64 {
-    30
 }
 
 /// Somebody who may ask.
@@ -270,6 +256,7 @@ impl Config {
         if self.policies.initial.as_deref().is_some_and(|pin| chartgate_model::ReleasePin::parse(pin).is_none()) {
             problems.push("`policies.initial` is neither `name@version` nor `sha256:…`".into());
         }
+        tokens::check(&self.tokens, problems);
         self.check_people(problems);
         self.check_limits(problems);
     }

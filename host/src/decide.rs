@@ -35,10 +35,12 @@ pub struct Asked<'a> {
     pub request: &'a DecisionRequest,
 }
 
-/// A denial before any policy was asked.
+/// A refusal before any policy was asked.
 #[derive(Debug)]
 pub struct Refusal<'a> {
-    /// identifier of the denial
+    /// nothing is known about the token, so that this is no denial
+    pub indeterminate: bool,
+    /// identifier of the refusal
     pub id: &'a str,
     /// name of the caller
     pub caller: &'a str,
@@ -136,8 +138,13 @@ impl Decider {
         Ok(self.record(&asked, &evidence, answer).await)
     }
 
-    /// Record a denial that no policy was asked about: a bad token. The id names it.
+    /// Record a refusal that no policy was asked about: a bad token, or one nobody can tell about.
     pub async fn refuse(&self, refusal: &Refusal<'_>) -> Result<(), LogError> {
+        let outcome = if refusal.indeterminate {
+            OutcomeRecord::indeterminate(refusal.reason, refusal.text)
+        } else {
+            OutcomeRecord::deny(refusal.reason, Basis::Request, refusal.text)
+        };
         let record = DecisionRecord {
             break_glass: refusal.break_glass,
             caller: refusal.caller,
@@ -149,7 +156,7 @@ impl Decider {
             host_version: crate::VERSION,
             id: refusal.id,
             input: None,
-            outcome: OutcomeRecord::deny(refusal.reason, Basis::Request, refusal.text),
+            outcome,
             release: None,
             rounds: 0,
             schema: crate::audit::record::DECISION_SCHEMA,

@@ -157,11 +157,16 @@ impl Vector {
             caller: &Caller::local(),
             bases: &[FhirBase { name: "default".into(), url: BASE.into(), version }],
             tokens: None,
+            system: false,
             limits: LIMITS.get_or_init(Limits::default),
             now: Millis::parse(self.now.as_deref().unwrap_or("2026-11-24T10:00:00Z")).unwrap(),
             policy_header: None,
         };
-        match context.read(self.ask.get().as_bytes()) {
+        // Without tokens nothing is waited for.
+        static WAITING: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+        let waiting =
+            WAITING.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+        match waiting.block_on(context.read(self.ask.get().as_bytes())) {
             Ok(Decidable::Request(mut request)) => {
                 request.explain |= self.expect.trace.is_some();
                 for member in &self.omit {

@@ -43,7 +43,7 @@ fn party() -> &'static Party {
         let file = world.path("jwks.json");
         std::fs::write(&file, json!({ "keys": [jwk(&issuer)] }).to_string()).unwrap();
         world.more = format!(
-            "[tokens]\nissuer = {ISSUER:?}\naudiences = [{BASE:?}, \"chartgate\"]\njwks_file = {file:?}\nleeway_s = 0\n\
+            "[[tokens]]\nissuer = {ISSUER:?}\naudiences = [{BASE:?}, \"chartgate\"]\njwks_file = {file:?}\nleeway_s = 0\n\
              [limits]\nscope_bytes = 200\n"
         );
         let host = world.start();

@@ -144,12 +144,13 @@ impl Local {
             caller: &self.caller,
             bases: &self.bases,
             tokens: None,
+            system: self.config.system.enabled,
             limits: &self.config.limits,
             now: (self.edge.now)(),
             policy_header: None,
         };
         let id = (self.edge.new_id)();
-        let mut request = match context.read(line)? {
+        let mut request = match context.read(line).await? {
             Decidable::Request(request) => request,
             Decidable::BadToken { simulate, error, .. } => return Ok(Decided::BadToken { id, simulate, error }),
         };

@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::{Ended, demo, setup};
 use crate::audit::{DecisionLog, Durability, LogOptions, Recorder};
 use crate::causes::chain;
-use crate::config::{Config, DurabilityConfig, Tokens};
+use crate::config::{Config, ConfigError, DurabilityConfig};
 use crate::decide::Decider;
 use crate::edge::Edge;
 use crate::facts::{DEFAULT_OF_USER_LIMIT, Directory, Facts};
@@ -18,7 +18,7 @@ use crate::http::caller::People;
 use crate::http::{Gate, State, bind, serve};
 use crate::rollout::Rollout;
 use crate::store::Store;
-use crate::tokens::{TokenConfig, TokenVerifier};
+use crate::tokens::Issuers;
 
 /// Upper bounds of the buckets of `chartgate_decision_seconds`.
 const SECONDS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0];
@@ -123,7 +123,8 @@ fn state(
         decider,
         people: People::new(config, demo),
         bases: setup::bases(config),
-        tokens: config.tokens.as_ref().map(|tokens| verifier(tokens, config)).transpose()?,
+        tokens: Issuers::open(config).map_err(ConfigError::Problems)?,
+        system: config.system.enabled,
         store,
         changes: log(format!("{stem}-changes"))?,
         limits: config.limits.clone(),
@@ -141,18 +142,6 @@ fn measures() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(named("chartgate_decision_seconds"), &SECONDS)?
         .install_recorder()
         .context("metrics do not start")
-}
-
-fn verifier(tokens: &Tokens, config: &Config) -> anyhow::Result<TokenVerifier> {
-    let file = &tokens.jwks_file;
-    let jwks = std::fs::read(file).with_context(|| format!("cannot read `tokens.jwks_file` `{}`", file.display()))?;
-    let mut settings = TokenConfig::new(tokens.issuer.clone(), tokens.audiences.clone(), jwks);
-    settings.leeway_s = tokens.leeway_s;
-    settings.max_scope_bytes = config.limits.scope_bytes;
-    if !tokens.algorithms.is_empty() {
-        settings.algorithms = crate::tokens::algorithms(&tokens.algorithms)?;
-    }
-    TokenVerifier::new(settings).with_context(|| format!("`tokens` with keys `{}`", file.display()))
 }
 
 /// Completes at SIGTERM or SIGINT.

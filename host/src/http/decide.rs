@@ -37,7 +37,7 @@ pub(super) async fn decide(
     let _place = state.gate.enter(&caller.name)?;
     let bytes = read(body, state.limits.body_bytes).await?;
     let context = judge::context(&state, &caller, &headers, (state.edge.now)())?;
-    match judge(&state, "decide", &context, context.read(&bytes)?).await? {
+    match judge(&state, "decide", &context, context.read(&bytes).await?).await? {
         Judged::Answered(answer, request) => {
             let digest = answer.release.digest.clone();
             Ok(([(POLICY_HEADER, digest)], Json(AnswerBody::of(*answer, &request))).into_response())

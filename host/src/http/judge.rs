@@ -48,6 +48,7 @@ pub(super) async fn judge(
         }
         Decidable::BadToken { tenant, simulate, break_glass, error } => {
             let refusal = Refusal {
+                indeterminate: error.is_indeterminate(),
                 id: &id,
                 caller,
                 face,
@@ -68,8 +69,8 @@ async fn refuse(state: &State, refusal: &Refusal<'_>) -> Result<(), Problem> {
     state.decider.refuse(refusal).await.map_err(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "log-failed", "the decision could not be recorded")
     })?;
-    let reason = refusal.reason.to_owned();
-    metrics::counter!("chartgate_decisions_total", "decision" => "deny", "reason" => reason).increment(1);
+    let (reason, decision) = (refusal.reason.to_owned(), if refusal.indeterminate { "indeterminate" } else { "deny" });
+    metrics::counter!("chartgate_decisions_total", "decision" => decision, "reason" => reason).increment(1);
     Ok(())
 }
 
@@ -84,6 +85,7 @@ pub(super) fn context<'a>(
         caller,
         bases: &state.bases,
         tokens: state.tokens.as_ref(),
+        system: state.system,
         limits: &state.limits,
         now,
         policy_header: policy_header(headers)?,

@@ -14,7 +14,7 @@ use crate::edge::Edge;
 use crate::http::caller::People;
 use crate::http::problem::Problem;
 use crate::store::Store;
-use crate::tokens::TokenVerifier;
+use crate::tokens::Issuers;
 
 /// Shared by every request.
 pub struct State {
@@ -27,7 +27,9 @@ pub struct State {
     /// FHIR bases by name
     pub bases: Vec<FhirBase>,
     /// verifies bearer tokens; `None` when none are taken
-    pub tokens: Option<TokenVerifier>,
+    pub tokens: Option<Issuers>,
+    /// whether there are clients without a user
+    pub system: bool,
     /// the directory
     pub store: Arc<Store>,
     /// changes are recorded in a log of their own

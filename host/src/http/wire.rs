@@ -20,7 +20,7 @@ use crate::http::json;
 use crate::http::problem::Problem;
 use crate::http::wire::content::{bytes, checked};
 use crate::http::wire::facts::relationships;
-use crate::tokens::{TokenError, TokenVerifier};
+use crate::tokens::{Issuers, TokenError};
 
 pub use answer::{AnswerBody, error_line, token_denial};
 pub(super) use answer::{FactsStamp, ObligationBody, PolicyStamp, ReasonBody, TraceRow};
@@ -81,9 +81,10 @@ pub(super) struct RequestBody {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SubjectBody {
-    /// `patient`, `proxy`, `provider`, `system`; follows from the type of `user` where that is clear
+    /// `patient`, `proxy`, `provider`, `system`; follows from the type of `user` where that is clear.
+    /// `system`, a client without a user, has to be said, and enabled at this host
     pub(super) kind: Option<String>,
-    /// `Practitioner/17`
+    /// `Practitioner/17`; absent for `system` and for nobody else
     pub(super) user: Option<String>,
     /// OAuth client identifier
     #[serde(default)]
@@ -104,7 +105,7 @@ pub(super) struct SubjectBody {
 pub enum Decidable {
     /// it can
     Request(Box<DecisionRequest>),
-    /// its bearer token is no good: denied before any policy is asked
+    /// its bearer token is no good, or nobody can tell: not permitted, and no policy is asked
     BadToken {
         /// the tenant asked about
         tenant: String,
@@ -124,7 +125,9 @@ pub struct Context<'a> {
     /// the configured bases
     pub bases: &'a [FhirBase],
     /// verifies bearer tokens
-    pub tokens: Option<&'a TokenVerifier>,
+    pub tokens: Option<&'a Issuers>,
+    /// whether there are clients without a user
+    pub system: bool,
     /// bounds
     pub limits: &'a crate::config::Limits,
     /// the time
@@ -135,12 +138,12 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Read one body.
-    pub fn read(&self, bytes: &[u8]) -> Result<Decidable, Problem> {
-        self.decidable(json::read(bytes, DEPTH_MAX)?)
+    pub async fn read(&self, bytes: &[u8]) -> Result<Decidable, Problem> {
+        self.decidable(json::read(bytes, DEPTH_MAX)?).await
     }
 
     /// Judge a body that was read, or put together by another face.
-    pub(super) fn decidable(&self, body: DecideBody) -> Result<Decidable, Problem> {
+    pub(super) async fn decidable(&self, body: DecideBody) -> Result<Decidable, Problem> {
         self.rights(&body)?;
         let tenant = body.tenant.clone().unwrap_or_else(|| "default".into());
         crate::store::validate::tenant(&tenant).map_err(|error| Problem::member("tenant", error.message))?;
@@ -150,7 +153,7 @@ impl Context<'_> {
         let base = self.base(body.fhir.as_deref())?;
         let now = self.time(&body)?;
         let pin = self.pin(body.policy.as_deref())?;
-        let subject = match self.subject(&body, base, now)? {
+        let subject = match self.subject(&body, base, now).await? {
             Ok(subject) => subject,
             Err(error) => {
                 let break_glass = break_glass::markers(&body.request.headers, None);
@@ -230,7 +233,12 @@ impl Context<'_> {
     }
 
     /// The subject: by bearer token, or on the caller's word. The inner error is a bad token.
-    fn subject(&self, body: &DecideBody, base: &FhirBase, now: Millis) -> Result<Result<Subject, TokenError>, Problem> {
+    async fn subject(
+        &self,
+        body: &DecideBody,
+        base: &FhirBase,
+        now: Millis,
+    ) -> Result<Result<Subject, TokenError>, Problem> {
         let authorization: Vec<&String> = body
             .request
             .headers
@@ -243,7 +251,7 @@ impl Context<'_> {
                 Err(Problem::member("subject", "is there besides an `authorization` header: only one can say who asks"))
             }
             (Some(subject), []) => self.vouched(subject, now),
-            (None, [header]) => self.verified(header, base, now),
+            (None, [header]) => self.verified(header, base, now).await,
             (None, []) => Err(Problem::member("subject", "is missing, and there is no `authorization` header either")),
             (None, _) => Err(Problem::member("request.headers", "`authorization` is there twice")),
         }
@@ -259,8 +267,13 @@ impl Context<'_> {
             })?,
         };
         match kind {
-            // No client without a user is enabled yet; the policy refuses it too.
-            SubjectKind::System => return Err(Problem::member("subject.kind", "`system` is not enabled")),
+            SubjectKind::System if !self.system => {
+                return Err(Problem::member("subject.kind", "`system` is not enabled"));
+            }
+            SubjectKind::System if given.user.is_some() => {
+                return Err(Problem::member("subject.user", "is there, and a client of kind `system` has no user"));
+            }
+            SubjectKind::System => {}
             _ => crate::store::validate::user(&user).map_err(|error| Problem::member("subject.user", error.message))?,
         }
         self.scope_fits("subject.scope", &given.scope)?;
@@ -284,8 +297,13 @@ impl Context<'_> {
         }))
     }
 
-    fn verified(&self, header: &str, base: &FhirBase, now: Millis) -> Result<Result<Subject, TokenError>, Problem> {
-        let Some(verifier) = self.tokens else {
+    async fn verified(
+        &self,
+        header: &str,
+        base: &FhirBase,
+        now: Millis,
+    ) -> Result<Result<Subject, TokenError>, Problem> {
+        let Some(issuers) = self.tokens else {
             return Err(Problem::member("request.headers.authorization", "no token issuer is configured"));
         };
         let token =
@@ -293,7 +311,7 @@ impl Context<'_> {
         let Some(token) = token else {
             return Err(Problem::member("request.headers.authorization", "is not a bearer token"));
         };
-        Ok(verifier.verify(token, &base.url, now).map(|verified| verified.subject))
+        Ok(issuers.verify(token, &base.url, now).await.map(|verified| verified.subject))
     }
 
     fn scope_fits(&self, member: &str, scope: &str) -> Result<(), Problem> {

@@ -1,6 +1,6 @@
 //! Why a token is refused. Nothing here carries a part of a token.
 
-use super::Algorithm;
+use super::{Algorithm, MAX_LEEWAY_S};
 
 /// The configuration of token verification is unusable.
 #[derive(Debug, thiserror::Error)]
@@ -20,15 +20,12 @@ pub enum TokenConfigError {
     /// a symmetric algorithm: whoever can verify could sign
     #[error("the algorithm `{0:?}` cannot be allowed")]
     Algorithm(Algorithm),
-    /// more than [`super::MAX_LEEWAY_S`]
-    #[error("a leeway of `{0}` s is more than {max} s", max = super::MAX_LEEWAY_S)]
+    /// more than [`MAX_LEEWAY_S`]
+    #[error("a leeway of `{0}` s is more than {max} s", max = MAX_LEEWAY_S)]
     Leeway(u64),
-    /// the name of a claim is empty
-    #[error("the name of the `{0}` claim is empty")]
+    /// the name of a claim is empty, or its path has no steps or too many
+    #[error("the name of the `{0}` claim is empty, or its path too long")]
     ClaimName(&'static str),
-    /// the key set is unusable
-    #[error("the key set cannot be used")]
-    Keys(#[from] JwksError),
 }
 
 /// A JSON Web Key Set is unusable. Positions count from 0.
@@ -73,7 +70,7 @@ pub enum JwksError {
     Empty,
 }
 
-/// A bearer token is refused.
+/// A bearer token is refused, or nobody can tell whether it is good.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// longer than allowed
@@ -145,6 +142,15 @@ pub enum TokenError {
     /// the scopes are longer than allowed
     #[error("the scopes of the token are too long")]
     ScopeTooLong,
+    /// the issuer says that it is not active
+    #[error("the issuer says that the token is not active")]
+    Inactive,
+    /// the issuer's keys cannot be had: the token may be fine
+    #[error("the keys of the token's issuer cannot be had")]
+    KeysUnavailable,
+    /// the issuer cannot be asked about the token: it may be fine
+    #[error("the token's issuer cannot be asked about it")]
+    IntrospectionUnavailable,
 }
 
 impl TokenError {
@@ -152,6 +158,11 @@ impl TokenError {
     /// answer does not teach how to forge.
     pub fn www_authenticate_error(&self) -> &'static str {
         "invalid_token"
+    }
+
+    /// Whether nothing is known about the token: it is not refused, and nothing is permitted either.
+    pub fn is_indeterminate(&self) -> bool {
+        matches!(self, Self::KeysUnavailable | Self::IntrospectionUnavailable)
     }
 
     /// The stable code for logs and metrics.
@@ -171,6 +182,9 @@ impl TokenError {
             Self::NotYetValid => "token-not-yet-valid",
             Self::TwoClients => "token-client",
             Self::ForeignUser | Self::UserType(_) => "token-user",
+            Self::Inactive => "token-inactive",
+            Self::KeysUnavailable => "token-keys-unavailable",
+            Self::IntrospectionUnavailable => "token-introspection-unavailable",
         }
     }
 }

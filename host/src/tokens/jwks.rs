@@ -1,11 +1,14 @@
 //! The keys of the issuer (RFC 7517), each with the algorithms it may verify and no others.
 
+use std::sync::Arc;
+
 use chartgate_model::strict;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
 use super::error::{JwksError, TokenError};
-use super::{ALGORITHMS, Algorithm, decode_canonical};
+use super::jwt::decode_canonical;
+use super::{ALGORITHMS, Algorithm};
 
 /// The most keys a set may hold.
 pub const MAX_KEYS: usize = 100;
@@ -16,7 +19,7 @@ const MAX_DEPTH: usize = 8;
 struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    key: Arc<DecodingKey>,
 }
 
 /// The usable keys of a set.
@@ -48,13 +51,13 @@ impl KeySet {
     }
 
     /// The one key that fits a token.
-    pub(super) fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Result<&DecodingKey, TokenError> {
+    pub(super) fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Result<Arc<DecodingKey>, TokenError> {
         let mut fitting = self.keys.iter().filter(|key| {
             let named = id.is_none_or(|id| key.id.as_deref() == Some(id));
             named && key.algorithms.contains(&algorithm)
         });
         let found = fitting.next().ok_or(TokenError::UnknownKey)?;
-        if fitting.next().is_some() { Err(TokenError::KeyIdRequired) } else { Ok(&found.key) }
+        if fitting.next().is_some() { Err(TokenError::KeyIdRequired) } else { Ok(Arc::clone(&found.key)) }
     }
 }
 
@@ -84,7 +87,7 @@ impl Reader<'_> {
         if id.as_ref().is_some_and(String::is_empty) {
             return Err(self.bad("kid"));
         }
-        Ok(Some(Key { id, algorithms, key }))
+        Ok(Some(Key { id, algorithms, key: Arc::new(key) }))
     }
 
     /// What the type and curve can do, narrowed by the key's own `alg` and by what is allowed.

@@ -144,7 +144,7 @@ async fn evaluate(
 ) -> Result<(EvaluationAnswer, String), Problem> {
     let question = profile::Question::of(asked)?;
     let explain = question.explain;
-    let decidable = question.decidable(context)?;
+    let decidable = question.decidable(context).await?;
     let judged = judge(state, FACE, context, decidable).await.map_err(profile::in_words_of_authzen)?;
     Ok(match judged {
         Judged::Answered(answer, request) => {

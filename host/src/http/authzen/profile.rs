@@ -78,9 +78,9 @@ impl Question {
     }
 
     /// Take the way of `/v1/decide`; what was read has to be what was said.
-    pub(super) fn decidable(self, context: &Context<'_>) -> Result<Decidable, Problem> {
+    pub(super) async fn decidable(self, context: &Context<'_>) -> Result<Decidable, Problem> {
         let Self { body, target, break_glass: found, .. } = self;
-        let mut decidable = context.decidable(body).map_err(in_words_of_authzen)?;
+        let mut decidable = context.decidable(body).await.map_err(in_words_of_authzen)?;
         match &mut decidable {
             Decidable::Request(request) => {
                 target.is(request)?;

@@ -105,7 +105,7 @@ impl AnswerBody {
                 ("deny", Some(denial(403, "forbidden", insufficient_scope(&answer.reason))))
             }
             Verdict::Deny(Basis::Content) => ("deny", Some(denial(404, "not-found", json!({})))),
-            Verdict::Indeterminate => ("indeterminate", Some(denial(503, "transient", json!({ "Retry-After": "1" })))),
+            Verdict::Indeterminate => ("indeterminate", Some(unavailable())),
         };
         let (obligations, expires_at) = match &answer.verdict {
             Verdict::Permit(permit) => {
@@ -170,6 +170,10 @@ fn denial(status: u16, code: &'static str, mut headers: Value) -> Denial {
     Denial { status, headers, outcome: outcome(code) }
 }
 
+fn unavailable() -> Denial {
+    denial(503, "transient", json!({ "Retry-After": "1" }))
+}
+
 /// Fixed texts: what is hidden and what is absent get the very same bytes.
 fn outcome(code: &'static str) -> &'static RawValue {
     let text = match code {
@@ -190,7 +194,8 @@ fn outcome(code: &'static str) -> &'static RawValue {
     serde_json::from_str::<&RawValue>(text).unwrap_or(RawValue::NULL)
 }
 
-/// The denial of a request whose bearer token is no good: no policy was asked.
+/// The answer to a request whose bearer token is no good, or about which nobody can tell: no policy was
+/// asked.
 #[derive(Debug, Serialize)]
 pub struct TokenDenial {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,17 +209,22 @@ pub struct TokenDenial {
     denial: Denial,
 }
 
-/// See [`TokenDenial`].
+/// See [`TokenDenial`]. A token that may be fine is not called bad: its client is told to try again.
 pub fn token_denial(id: String, simulate: bool, error: &TokenError) -> TokenDenial {
     let challenge = format!("Bearer error=\"{}\"", error.www_authenticate_error());
+    let (decision, denial) = if error.is_indeterminate() {
+        ("indeterminate", unavailable())
+    } else {
+        ("deny", denial(401, "login", json!({ "WWW-Authenticate": challenge })))
+    };
     TokenDenial {
-        decision: (!simulate).then_some("deny"),
-        would: simulate.then_some("deny"),
+        decision: (!simulate).then_some(decision),
+        would: simulate.then_some(decision),
         id,
         reason: ReasonBody::new(error.code(), error),
         obligations: [],
         needs: [],
-        denial: denial(401, "login", json!({ "WWW-Authenticate": challenge })),
+        denial,
     }
 }
 
