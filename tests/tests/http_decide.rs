@@ -69,6 +69,42 @@ fn a_member_of_the_wrong_type_is_named_and_its_value_is_not_quoted() {
 }
 
 #[test]
+fn a_list_never_stands_for_an_object_by_position() {
+    let lists = [
+        ("/request", json!(["GET", "/Observation/9", {}, null]), "request"),
+        (
+            "/subject",
+            json!(["provider", "Practitioner/17", "growth-chart", "user/Observation.rs", null, null, null]),
+            "subject",
+        ),
+        ("/facts", json!([[]]), "facts"),
+        (
+            "/facts/relationships/0",
+            json!(["Practitioner/17", "123", "treatment", "full", "active", "ordinary", null, null]),
+            "facts.relationships[0]",
+        ),
+    ];
+    for (pointer, list, member) in lists {
+        assert_eq!(problem_of(&with(&read(), pointer, list)), bad(member), "{pointer}");
+    }
+    let whole = json!([
+        null,
+        null,
+        read()["request"],
+        read()["subject"],
+        read()["stored"],
+        null,
+        null,
+        [],
+        null,
+        false,
+        false,
+        null
+    ]);
+    assert_eq!(problem_of(&whole), bad("body"));
+}
+
+#[test]
 fn a_missing_member_is_named() {
     let answer = host().decide(&without(&read(), "/request/url"));
     assert_eq!(answer.problem(), bad("request"));

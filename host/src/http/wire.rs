@@ -37,8 +37,10 @@ pub struct DecideBody {
     pub(super) tenant: Option<String>,
     /// name of a configured base, `default` when absent
     pub(super) fhir: Option<String>,
+    #[serde(deserialize_with = "json::an_object")]
     pub(super) request: RequestBody,
     /// the vouched subject; not together with an `authorization` header
+    #[serde(default, deserialize_with = "json::maybe_an_object")]
     pub(super) subject: Option<SubjectBody>,
     /// what the caller fetched, by `Type/id` or `Type/id/_history/v`; `null`: fetched and absent
     #[serde(default)]
@@ -47,6 +49,7 @@ pub struct DecideBody {
     /// shorthand for one entry of `stored`
     #[schema(value_type = Option<Object>)]
     pub(super) resource: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "json::maybe_an_object")]
     pub(super) facts: Option<FactsBody>,
     /// obligations the caller can carry out
     #[serde(default)]
@@ -139,7 +142,8 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Read one body.
     pub async fn read(&self, bytes: &[u8]) -> Result<Decidable, Problem> {
-        self.decidable(json::read(bytes, DEPTH_MAX)?).await
+        let json::Object(body) = json::read(bytes, DEPTH_MAX)?;
+        self.decidable(body).await
     }
 
     /// Judge a body that was read, or put together by another face.

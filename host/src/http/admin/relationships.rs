@@ -251,7 +251,8 @@ pub(in crate::http) async fn bulk(
 
 /// One relationship as JSON, read strictly.
 pub(crate) fn line(bytes: &[u8]) -> Result<RelationshipBody, Problem> {
-    json::read(bytes, 4)
+    let json::Object(row) = json::read(bytes, 4)?;
+    Ok(row)
 }
 
 fn subject(user: &str, patient: &str, kind: &str) -> String {

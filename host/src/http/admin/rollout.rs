@@ -62,7 +62,7 @@ struct PinRow {
 pub struct RolloutChange {
     /// `name@version` or `sha256:…`
     active: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::objects")]
     pins: Vec<PinRow>,
 }
 
@@ -153,7 +153,7 @@ fn if_match(headers: &HeaderMap) -> Result<u64, Problem> {
 }
 
 fn read(bytes: &[u8]) -> Result<Change, Problem> {
-    let given: RolloutChange = json::read(bytes, 16)?;
+    let json::Object(given): json::Object<RolloutChange> = json::read(bytes, 16)?;
     let pin = |member: String, text: &str| {
         ReleasePin::parse(text).ok_or_else(|| Problem::member(member, "is neither `name@version` nor `sha256:…`"))
     };

@@ -4,13 +4,14 @@ use chartgate_model::{Millis, Relationship};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::http::json;
 use crate::http::problem::Problem;
 
 /// What the caller vouches for.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct FactsBody {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::objects")]
     relationships: Vec<RelationshipFact>,
 }
 
