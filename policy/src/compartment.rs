@@ -4,10 +4,13 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use crate::json::{Malformed, Value};
-use crate::reference::{Target, target};
+use crate::reference::{Target, is_type, target};
 use crate::search::path;
 use crate::settings::Settings;
 use crate::tables::ResourceType;
+
+/// What `Reference.type` is relative to (FHIR R4, References, section 2.3.0).
+const DEFINITIONS: &str = "http://hl7.org/fhir/StructureDefinition/";
 
 /// A patient named by a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,11 +84,11 @@ fn named_patient(value: Value<'_, '_>, base: &str) -> Result<Reference, Malforme
     }
     let Some(reference) = value.get_string("reference")? else {
         let declared = value.get_string("type")?;
-        return Ok(if declared.is_some_and(|name| name != "Patient") {
-            Reference::NoPatient
-        } else {
-            Reference::Unclear
-        });
+        let other = |text: &str| {
+            let name = text.strip_prefix(DEFINITIONS).unwrap_or(text);
+            is_type(name) && name != "Patient"
+        };
+        return Ok(if declared.as_deref().is_some_and(other) { Reference::NoPatient } else { Reference::Unclear });
     };
     Ok(match target(&reference, base) {
         Target::Local { resource_type: "Patient", id } => Reference::Patient(id.to_string()),

@@ -19,10 +19,20 @@ struct Policy;
 
 export!(Policy);
 
+const LAUNCH: &[&str] = &["relationships/{user}/{launch-patient}"];
+
 /// What each interaction usually turns on. `{patient}` is the id of a request for one Patient.
 const TEMPLATES: &[(&str, &[&str])] = &[
     ("read", &["relationships/{user}/{launch-patient}", "relationships/{user}/{patient}"]),
-    ("search-type", &["relationships/{user}/{launch-patient}"]),
+    ("vread", LAUNCH),
+    ("history-instance", LAUNCH),
+    ("history-type", LAUNCH),
+    ("history-system", LAUNCH),
+    ("search-type", LAUNCH),
+    ("create", LAUNCH),
+    ("update", LAUNCH),
+    ("delete", LAUNCH),
+    ("operation", LAUNCH),
 ];
 
 impl describe::Guest for Policy {

@@ -12,12 +12,15 @@ pub(crate) enum Target<'a> {
     },
 }
 
-/// A logical id (FHIR R4, `id`: 1 to 64 of letters, digits, `-` and `.`).
+/// A logical id (FHIR R4, `id`: 1 to 64 of letters, digits, `-` and `.`), but never `.` or `..`, which a
+/// path would swallow.
 pub(crate) fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    (1..=64).contains(&text.len()) && text.bytes().all(plain) && text != "." && text != ".."
 }
 
-fn is_type(text: &str) -> bool {
+/// A resource type by the look of it.
+pub(crate) fn is_type(text: &str) -> bool {
     text.bytes().next().is_some_and(|b| b.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_alphabetic())
 }
 

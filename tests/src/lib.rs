@@ -1,6 +1,7 @@
 //! What the tests share: generators, vectors, fixtures.
 
 pub mod host;
+pub mod oracle;
 pub mod tables;
 pub mod vectors;
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use chartgate::config::Limits;
 use chartgate::facts::{FactError, Facts, RelationshipSource, SourceAnswer};
 use chartgate::http::caller::Caller;
+use chartgate::http::problem::Problem;
 use chartgate::http::wire::{Context, Decidable};
 use chartgate_model::parse::render_search;
 use chartgate_model::{
@@ -126,6 +127,13 @@ pub fn load(folder: &Path) -> Vec<(String, Vector)> {
     vectors
 }
 
+/// Read a body as the host does. Without tokens nothing is waited for.
+pub(crate) fn read(context: &Context<'_>, body: &[u8]) -> Result<Decidable, Problem> {
+    static WAITING: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    let waiting = WAITING.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+    waiting.block_on(context.read(body))
+}
+
 /// Nobody is in the directory: vectors bring their own relationships.
 struct Nobody;
 
@@ -162,11 +170,7 @@ impl Vector {
             now: Millis::parse(self.now.as_deref().unwrap_or("2026-11-24T10:00:00Z")).unwrap(),
             policy_header: None,
         };
-        // Without tokens nothing is waited for.
-        static WAITING: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-        let waiting =
-            WAITING.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
-        match waiting.block_on(context.read(self.ask.get().as_bytes())) {
+        match read(&context, self.ask.get().as_bytes()) {
             Ok(Decidable::Request(mut request)) => {
                 request.explain |= self.expect.trace.is_some();
                 for member in &self.omit {

@@ -1,6 +1,8 @@
 //! History of a type and of the whole server: no parameter narrows it to patients, so the caller has
 //! to judge every version of the answer.
 
+use alloc::vec::Vec;
+
 use crate::access::reach::Stop;
 use crate::decide::{Permit, Walk};
 use crate::scope::Clause;
@@ -12,10 +14,14 @@ impl<'a> Walk<'_, 'a> {
         on: Option<&'static ResourceType>,
         clauses: &[Clause<'a>],
     ) -> Result<Permit, Stop> {
+        let unfiltered: Vec<Clause<'a>> = clauses.iter().filter(|clause| clause.filter.is_empty()).cloned().collect();
         if let Some(on) = on.filter(|on| on.class != Class::Patient || self.is_system())
-            && clauses.iter().all(|clause| clause.filter.is_empty())
+            && !unfiltered.is_empty()
         {
-            return self.directory(on, clauses);
+            match self.directory(on, &unfiltered) {
+                Err(Stop::Deny(_)) if unfiltered.len() < clauses.len() => {}
+                verdict => return verdict,
+            }
         }
         let standing = self.by_scope(clauses)?;
         self.filtered(standing)

@@ -52,7 +52,10 @@ impl<'a> Walk<'_, 'a> {
             return self.filtered(standing);
         }
         if !unfiltered.is_empty() && anybodys {
-            return self.directory(on, &unfiltered);
+            match self.directory(on, &unfiltered) {
+                Err(Stop::Deny(_)) if unfiltered.len() < clauses.len() => {}
+                verdict => return verdict,
+            }
         }
         if !unfiltered.is_empty() && on.name == "Patient" {
             // Whose record it is stands in the URL: no content needed.
@@ -63,10 +66,10 @@ impl<'a> Walk<'_, 'a> {
         }
         if form == Form::InstanceHistory {
             // Each version is a resource of its own: the current one says nothing of the others.
-            let standing = self.by_scope(clauses)?;
+            let standing = self.unseen_standing(on, id, clauses)?;
             return self.filtered(standing);
         }
-        match self.stored(on, id)? {
+        match self.stored_or_filtered(on, id, clauses)? {
             Image::Absent => {
                 self.trace.fail(Rule::Content, || format!("{}/{id} is not there", on.name));
                 self.unseen(Reason::ContentAbsent, clauses)
@@ -76,11 +79,30 @@ impl<'a> Walk<'_, 'a> {
                 Ok(Permit::by(type_reason(on).unwrap_or(standing.reason), standing.end_ms))
             }
             Image::Withheld if self.request.declares("response-filter") => {
-                let standing = self.by_scope(clauses)?;
+                let standing = self.unseen_standing(on, id, clauses)?;
                 self.filtered(standing)
             }
             Image::Withheld => self.unseen(Reason::ContentMissing, clauses),
         }
+    }
+
+    /// The stored resource. Where the answer may be filtered instead, the facts that takes are asked for
+    /// along with it: when it turns out that it cannot be had, it is too late to ask.
+    fn stored_or_filtered(&mut self, on: &ResourceType, id: &str, clauses: &[Clause<'a>]) -> Result<Image<'a>, Stop> {
+        match self.stored(on, id) {
+            Err(Stop::Needs(mut keys)) if self.request.declares("response-filter") => {
+                if let Err(Stop::Needs(more)) = self.unseen_standing(on, id, clauses) {
+                    keys.extend(more);
+                }
+                Err(Stop::Needs(keys))
+            }
+            stored => stored,
+        }
+    }
+
+    /// What there is to stand on without the content: of a Patient, its id says whose chart it is.
+    fn unseen_standing(&mut self, on: &ResourceType, id: &str, clauses: &[Clause<'a>]) -> Result<Standing, Stop> {
+        if on.name == "Patient" { self.by_id(clauses, id) } else { self.by_scope(clauses) }
     }
 
     /// What was not seen is not judged, so it is refused.

@@ -117,19 +117,21 @@ impl<'a> Walk<'_, 'a> {
     /// The patients whose rows one clause reaches.
     fn patients(&mut self, on: &'static ResourceType, clause: &Clause<'a>, pins: &Pins<'a>) -> Result<Patients, Stop> {
         let launch = match self.people.reach(clause, &mut self.trace)? {
-            Reach::Anybody => return Ok(Patients::NotSpecific),
+            Reach::Anybody => return Ok(Patients::NotSpecific(None)),
             Reach::OfUser => None,
             Reach::Launch(launch) => Some(launch),
         };
         if on.class != Class::Patient {
+            let mut end_ms = None;
             if let Some(launch) = launch {
-                self.people.standing(launch, false, &mut self.trace)?;
+                end_ms = self.people.standing(launch, false, &mut self.trace)?.end_ms;
             }
             // Rows of a patient's compartment tell of that patient, whatever their type.
             if let Some((_, patient)) = self.request.compartment {
-                self.people.reaches(clause, patient, false, &mut self.trace)?;
+                let standing = self.people.reaches(clause, patient, false, &mut self.trace)?;
+                end_ms = end_ms.into_iter().chain(standing.end_ms).min();
             }
-            return Ok(Patients::NotSpecific);
+            return Ok(Patients::NotSpecific(end_ms));
         }
         let wanted: Option<Vec<&str>> = match (&pins.patients, launch) {
             (Some(pinned), _) => Some(pinned.clone()),
@@ -173,7 +175,7 @@ impl<'a> Walk<'_, 'a> {
             rows.filter.iter().filter(|pair| Rule::Granular.enforced() && !self.says(pair.name, &pair.value)).collect();
         let patients = match &rows.patients {
             Patients::Unbounded => return Narrowing::TooMany,
-            Patients::NotSpecific => None,
+            Patients::NotSpecific(_) => None,
             Patients::These(patients) if pins.exactly(patients) => None,
             Patients::These(_) if !Rule::Narrowing.enforced() => None,
             Patients::These(patients) => Some(patients),
@@ -221,7 +223,8 @@ enum Narrowing {
 
 fn reason_for(on: &ResourceType, rows: &[Rows<'_>]) -> (Reason, Option<u64>) {
     if let Some(reason) = type_reason(on) {
-        return (reason, None);
+        let end = |rows: &Rows<'_>| if let Patients::NotSpecific(end_ms) = rows.patients { end_ms } else { None };
+        return (reason, rows.iter().filter_map(end).min());
     }
     let standings: Vec<Standing> =
         rows.iter().flat_map(|rows| rows.patients.listed()).map(|(_, standing)| *standing).collect();

@@ -9,8 +9,8 @@ use crate::search::filter::Pair;
 /// Whose rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Patients {
-    /// nobody's: shared and definitional types
-    NotSpecific,
+    /// nobody's: shared and definitional types; until when the clause is alive, milliseconds since 1970
+    NotSpecific(Option<u64>),
     /// these patients'
     These(Vec<(String, Standing)>),
     /// more patients than can be listed
@@ -21,13 +21,13 @@ impl Patients {
     pub(crate) fn listed(&self) -> &[(String, Standing)] {
         match self {
             Self::These(patients) => patients,
-            Self::NotSpecific | Self::Unbounded => &[],
+            Self::NotSpecific(_) | Self::Unbounded => &[],
         }
     }
 
     fn includes(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Unbounded, _) | (Self::NotSpecific, Self::NotSpecific) => true,
+            (Self::Unbounded, _) | (Self::NotSpecific(_), Self::NotSpecific(_)) => true,
             (Self::These(all), Self::These(some)) => {
                 some.iter().all(|(id, _)| all.iter().any(|(known, _)| known == id))
             }

@@ -115,8 +115,8 @@ pub(super) fn quantity(parts: Vec<String>) -> Option<Quantity> {
 
 impl Quantity {
     pub(super) fn accepts(&self, value: Value<'_, '_>) -> Result<bool, Malformed> {
-        // A comparator ("less than 5") leaves the value open.
-        if !value.is_object() || value.get("comparator")?.is_some() {
+        // A comparator ("less than 5") leaves the value open, and money is no quantity.
+        if !value.is_object() || value.get("comparator")?.is_some() || value.get("currency")?.is_some() {
             return Ok(false);
         }
         let number = value.get("value")?.and_then(Value::literal);

@@ -1,0 +1,279 @@
+//! One decision to compare: told in the caller's words, so that it can be posted to a host again.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use chartgate::config::Limits;
+use chartgate::facts::{FactError, FactKey, Facts, RelationshipSource, SourceAnswer, fill_templates};
+use chartgate::http::caller::Caller;
+use chartgate::http::wire::{Context, Decidable};
+use chartgate_model::{
+    DecisionRequest, Fact, FhirBase, Millis, Obligation, Outcome, PolicyInput, Relationship, SubjectKind,
+};
+use chartgate_runtime::LoadedPolicy;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::definitions::{self, Class};
+use super::search::{normal, pin_codes, pinned};
+use super::{Narrowed, Opinion};
+
+/// URL of the base every case is about.
+pub const BASE: &str = "https://ehr.example/fhir";
+/// Policy calls of one decision at the most, as the host has it.
+const ROUNDS_MAX: u32 = 3;
+/// Stands in for a client without a user while the body is read: the policy judges it, not the wire.
+const STAND_IN: &str = "Patient/stand-in";
+
+/// A body of `/v1/decide` and everything around it that the decision depends on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Case {
+    /// settings of the release
+    pub settings: Value,
+    /// FHIR version of the base
+    pub fhir_version: String,
+    /// time of the decision
+    pub now: String,
+    /// what the directory and other sources know
+    pub directory: Vec<Known>,
+    /// the body
+    pub ask: Value,
+}
+
+/// A relationship with its source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Known {
+    /// `Practitioner/17`
+    pub user: String,
+    /// bare id
+    pub patient: String,
+    /// `treatment`
+    pub kind: String,
+    /// `full`
+    pub level: String,
+    /// `active`
+    pub status: String,
+    /// `ordinary`
+    pub via: String,
+    /// `directory`
+    pub source: String,
+    /// RFC 3339
+    pub start: Option<String>,
+    /// RFC 3339
+    pub end: Option<String>,
+}
+
+impl Known {
+    fn relationship(&self) -> Result<Relationship, String> {
+        let time = |text: &Option<String>| text.as_deref().map(Millis::parse).transpose().map_err(|e| e.to_string());
+        Ok(Relationship {
+            user: self.user.clone(),
+            patient: self.patient.clone(),
+            kind: self.kind.clone(),
+            level: self.level.clone(),
+            status: self.status.clone(),
+            via: self.via.clone(),
+            source: self.source.clone(),
+            start: time(&self.start)?,
+            end: time(&self.end)?,
+        })
+    }
+}
+
+/// A case as the host would read it.
+pub struct Read {
+    /// the request
+    pub request: DecisionRequest,
+    /// every relationship there is, each with its source
+    pub relationships: Vec<Relationship>,
+    directory: Vec<Relationship>,
+}
+
+impl Case {
+    /// Read it; the error is the member at fault, or what is wrong with a relationship.
+    pub fn read(&self) -> Result<Read, String> {
+        let request = self.request()?;
+        let directory = self.directory.iter().map(Known::relationship).collect::<Result<Vec<_>, _>>()?;
+        let mut relationships = directory.clone();
+        for given in &request.relationships {
+            chartgate::store::validate::relationship(given).map_err(|error| error.to_string())?;
+            relationships.push(Relationship { source: "caller".into(), ..given.clone() });
+        }
+        Ok(Read { request, relationships, directory })
+    }
+
+    fn request(&self) -> Result<DecisionRequest, String> {
+        static LIMITS: OnceLock<Limits> = OnceLock::new();
+        let mut ask = self.ask.clone();
+        let is_system = ask.pointer("/subject/kind").and_then(Value::as_str) == Some("system");
+        let user = ask.pointer("/subject/user").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let (true, Some(subject)) = (is_system, ask.get_mut("subject").and_then(Value::as_object_mut)) {
+            subject.insert("kind".into(), json!("patient"));
+            subject.insert("user".into(), json!(STAND_IN));
+        }
+        let context = Context {
+            caller: &Caller::local(),
+            bases: &[FhirBase { name: "default".into(), url: BASE.into(), version: self.fhir_version.clone() }],
+            tokens: None,
+            system: true,
+            limits: LIMITS.get_or_init(Limits::default),
+            now: Millis::parse(&self.now).map_err(|error| error.to_string())?,
+            policy_header: None,
+        };
+        match crate::vectors::read(&context, ask.to_string().as_bytes()) {
+            Ok(Decidable::Request(mut request)) => {
+                if is_system {
+                    request.subject.kind = SubjectKind::System;
+                    request.subject.user = user;
+                }
+                Ok(*request)
+            }
+            Ok(Decidable::BadToken { .. }) => Err("subject".into()),
+            Err(problem) => Err(problem.member.unwrap_or_default()),
+        }
+    }
+
+    /// Decide it through a component, with the needs loop of the host.
+    pub fn through(&self, policy: &LoadedPolicy, read: &Read) -> Result<Found, String> {
+        let source = Facts::new(Arc::new(Directory(read.directory.clone())));
+        let settings = self.settings.to_string();
+        let resolve = |keys: &[String]| {
+            let resolved = source.resolve("default", &read.request.relationships, keys, read.request.now);
+            resolved.map(|resolved| resolved.facts).map_err(|error| error.to_string())
+        };
+        let mut facts = resolve(&prefetched(policy, &read.request))?;
+        let (mut facts_final, mut rounds) = (false, 0);
+        loop {
+            rounds += 1;
+            let input = PolicyInput {
+                decision: &read.request,
+                stored: &read.request.stored,
+                facts: &facts,
+                facts_final,
+                settings: settings.as_bytes(),
+            };
+            let decision = policy.decide(&input).map_err(|error| error.to_string())?.decision;
+            let Outcome::Needs(keys) = &decision.outcome else { return Ok(Found::of(decision.outcome, &read.request)) };
+            if facts_final {
+                return Err("asks again although nothing more will come".into());
+            }
+            let people: Vec<String> = keys.iter().filter(|key| !key.starts_with("resource/")).cloned().collect();
+            facts_final = people.is_empty() || rounds + 1 >= ROUNDS_MAX;
+            let unknown = |key: &&String| facts.iter().all(|fact: &Fact| fact.key != **key);
+            let more = resolve(&people.iter().filter(unknown).cloned().collect::<Vec<_>>())?;
+            facts.extend(more);
+        }
+    }
+}
+
+/// The facts the host fetches before it asks.
+fn prefetched(policy: &LoadedPolicy, request: &DecisionRequest) -> Vec<String> {
+    let templates = &policy.description.fact_templates;
+    let keys = templates.iter().filter(|template| template.interaction == request.request.interaction);
+    let patient = request.request.id.as_deref().filter(|_| request.request.resource_type == "Patient");
+    let subject = &request.subject;
+    let fill = |keys: &[String]| fill_templates(keys, &subject.user, subject.patient.as_deref(), patient);
+    keys.flat_map(|template| fill(&template.keys)).filter(|key| FactKey::parse(key).is_some()).collect()
+}
+
+/// The sources of a case, in place of the directory.
+struct Directory(Vec<Relationship>);
+
+impl Directory {
+    fn answer(&self, keep: impl Fn(&Relationship) -> bool) -> SourceAnswer {
+        let relationships = self.0.iter().filter(|entry| keep(entry)).cloned().collect();
+        SourceAnswer { relationships, truncated: false, stamp: "case".into() }
+    }
+}
+
+impl RelationshipSource for Directory {
+    fn between(&self, _tenant: &str, user: &str, patient: &str) -> Result<SourceAnswer, FactError> {
+        Ok(self.answer(|entry| entry.user == user && entry.patient == patient))
+    }
+
+    fn of_user(&self, _tenant: &str, user: &str) -> Result<SourceAnswer, FactError> {
+        Ok(self.answer(|entry| entry.user == user))
+    }
+}
+
+/// What a component answered, in the oracle's words and with its reason.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// whether it permitted
+    pub permitted: bool,
+    /// reason code, for whoever reads a disagreement
+    pub reason: String,
+    /// ids of the obligations
+    pub ids: BTreeSet<String>,
+    /// obligations as they came
+    pub obligations: Vec<String>,
+    /// how a narrowed search is confined
+    pub narrowed: Option<Narrowed>,
+    /// when it ends
+    pub end: Option<Millis>,
+}
+
+impl Found {
+    fn of(outcome: Outcome, request: &DecisionRequest) -> Self {
+        let none = |reason: String| Self {
+            permitted: false,
+            reason,
+            ids: BTreeSet::new(),
+            obligations: Vec::new(),
+            narrowed: None,
+            end: None,
+        };
+        match outcome {
+            Outcome::Permit { reason, obligations, expires } => {
+                let narrowing = obligations.iter().find(|obligation| obligation.id == "search-narrowing");
+                let spelt = |obligation: &Obligation| {
+                    format!("{} {}", obligation.id, String::from_utf8_lossy(&obligation.parameters))
+                };
+                Self {
+                    permitted: true,
+                    ids: obligations.iter().map(|obligation| obligation.id.clone()).collect(),
+                    obligations: obligations.iter().map(spelt).collect(),
+                    narrowed: narrowing.and_then(|narrowing| narrowed(narrowing, request)),
+                    end: expires,
+                    ..none(reason)
+                }
+            }
+            Outcome::Deny { reason, .. } => none(reason),
+            Outcome::Needs(keys) => none(keys.join(" ")),
+        }
+    }
+
+    /// Where an opinion differs; `None` when it does not, or is none.
+    pub fn differs(&self, opinion: &Opinion) -> Option<&'static str> {
+        match opinion {
+            Opinion::Unjudged(_) => None,
+            Opinion::Deny => self.permitted.then_some("permitted, not denied"),
+            Opinion::Permit { .. } if !self.permitted => Some("denied, not permitted"),
+            Opinion::Permit { obligations, .. } if *obligations != self.ids => Some("other obligations"),
+            Opinion::Permit { narrowed, .. } if *narrowed != self.narrowed => Some("narrowed otherwise"),
+            Opinion::Permit { ends, .. } => (!ends.contains(&self.end)).then_some("another end"),
+        }
+    }
+}
+
+/// How a narrowed search is confined: the patients that every parameter naming patients leaves, and the
+/// other parameters.
+fn narrowed(narrowing: &Obligation, request: &DecisionRequest) -> Option<Narrowed> {
+    let definitions = definitions::of_version(&request.base.version)?;
+    let kind = &request.request.resource_type;
+    let codes = pin_codes(definitions, kind);
+    let mut patients: Option<BTreeSet<String>> = None;
+    let mut parameters = BTreeSet::new();
+    for parameter in narrowing.search_parameters()? {
+        if codes.contains(&parameter.name) && definitions.class(kind) != Class::Open {
+            let (named, _) = pinned(kind, &parameter.name, &parameter.value, BASE);
+            patients = Some(match patients {
+                None => named,
+                Some(before) => before.intersection(&named).cloned().collect(),
+            });
+        } else {
+            parameters.insert(normal(&parameter.name, &parameter.value));
+        }
+    }
+    Some(Narrowed { patients, parameters })
+}

@@ -1,0 +1,182 @@
+//! Requests to ask about: consistent ones that come out as permits, and the same with one thing wrong.
+
+mod content;
+mod dice;
+mod fill;
+mod mutate;
+mod people;
+mod request;
+mod scopes;
+mod values;
+
+use serde_json::{Value, json};
+
+use super::case::{Case, Known};
+use super::definitions::{self, Class, Definitions};
+pub use dice::Dice;
+
+/// The time of every decision.
+const NOW: &str = "2026-11-24T10:00:00Z";
+/// Patients there are.
+const PATIENTS: [&str; 5] = ["123", "124", "125", "p-3", "P.4"];
+/// Obligations there are.
+const OBLIGATIONS: [&str; 4] = ["search-narrowing", "response-filter", "if-match", "return-minimal"];
+/// Types most of what happens is about.
+const USUAL: [&str; 14] = [
+    "Observation",
+    "Observation",
+    "Observation",
+    "Condition",
+    "Encounter",
+    "MedicationRequest",
+    "Immunization",
+    "Appointment",
+    "Communication",
+    "Procedure",
+    "Coverage",
+    "DiagnosticReport",
+    "Provenance",
+    "CareTeam",
+];
+/// Types for which a scope is enough, and types nobody is let near.
+const OPEN: [&str; 6] = ["Organization", "Practitioner", "Location", "Slot", "ValueSet", "Questionnaire"];
+const REFUSED: [&str; 8] = ["Group", "Person", "AuditEvent", "Bundle", "Binary", "Subscription", "Linkage", "Nonsense"];
+
+/// What is asked, before it is put into words.
+struct Draft {
+    definitions: &'static Definitions,
+    settings: Value,
+    fhir_version: String,
+    kind: &'static str,
+    user: String,
+    launch: Option<String>,
+    scopes: Vec<String>,
+    relationships: Vec<Known>,
+    interaction: &'static str,
+    resource_type: String,
+    id: String,
+    patient: String,
+    /// absent: not fetched; null: not there
+    stored: Option<Value>,
+    body: Value,
+    headers: Value,
+    parameters: Vec<(String, String)>,
+    compartment: Option<(String, String)>,
+    obligations: Vec<String>,
+}
+
+/// One case.
+pub fn case(dice: &mut Dice) -> Case {
+    let mut draft = draft(dice);
+    match dice.below(100) {
+        0..=34 => {}
+        35..=84 => mutate::one(dice, &mut draft),
+        _ => {
+            mutate::one(dice, &mut draft);
+            mutate::one(dice, &mut draft);
+        }
+    }
+    draft.into_case(dice)
+}
+
+/// A case that is consistent: the scope, the relationship and the content fit the request.
+fn draft(dice: &mut Dice) -> Draft {
+    let (fhir_version, definitions) = version(dice);
+    let (kind, user) = people::subject(dice);
+    let own = user.strip_prefix("Patient/").filter(|_| kind == "patient" && dice.percent(60));
+    let patient = own.map_or_else(|| dice.text(&PATIENTS), str::to_owned);
+    let interaction = interaction(dice);
+    let resource_type = resource_type(dice, definitions, interaction);
+    let id = if resource_type == "Patient" { patient.clone() } else { dice.text(&["9", "obs-1"]) };
+    let mut draft = Draft {
+        definitions,
+        settings: settings(dice, kind, interaction),
+        fhir_version,
+        kind,
+        user,
+        launch: None,
+        scopes: Vec::new(),
+        relationships: Vec::new(),
+        interaction,
+        resource_type,
+        id,
+        patient,
+        stored: None,
+        body: Value::Null,
+        headers: json!({}),
+        parameters: Vec::new(),
+        compartment: None,
+        obligations: obligations(dice),
+    };
+    draft.relate(dice);
+    let filters = draft.fill(dice);
+    draft.grant(dice, &filters);
+    draft.ask(dice, &filters);
+    draft
+}
+
+fn version(dice: &mut Dice) -> (String, &'static Definitions) {
+    let version = dice.weighted(&[(70, "4.0.1"), (15, "4.3.0"), (15, "5.0.0")]);
+    let definitions = definitions::of_version(version).or_else(|| definitions::of_version("4.0.1"));
+    (version.to_owned(), definitions.unwrap())
+}
+
+fn interaction(dice: &mut Dice) -> &'static str {
+    dice.weighted(&[
+        (26, "read"),
+        (7, "vread"),
+        (4, "history-instance"),
+        (3, "history-type"),
+        (1, "history-system"),
+        (26, "search-type"),
+        (1, "search-system"),
+        (11, "create"),
+        (11, "update"),
+        (5, "delete"),
+        (1, "patch"),
+        (1, "operation"),
+        (1, "batch"),
+        (1, "conditional"),
+        (1, "capabilities"),
+    ])
+}
+
+fn resource_type(dice: &mut Dice, definitions: &Definitions, interaction: &str) -> String {
+    let is_write = matches!(interaction, "create" | "update" | "delete");
+    match dice.below(100) {
+        0..=44 => dice.text(&USUAL),
+        45..=76 => {
+            let records = definitions.types_of(Class::Record);
+            (*dice.pick(&records)).to_owned()
+        }
+        77..=86 => "Patient".into(),
+        87..=96 if !is_write || dice.percent(20) => dice.text(&OPEN),
+        _ if dice.percent(30) => dice.text(&REFUSED),
+        _ => "Observation".into(),
+    }
+}
+
+fn settings(dice: &mut Dice, kind: &str, interaction: &str) -> Value {
+    let mut settings = json!({});
+    if matches!(interaction, "create" | "update" | "delete") || dice.percent(10) {
+        settings["writes"] = json!(true);
+    }
+    if kind == "system" {
+        settings["system_clients"] = json!(true);
+    }
+    if dice.percent(20) {
+        settings["role_membership"] = json!(true);
+    }
+    if dice.percent(5) {
+        settings["narrowing_patients_max"] = json!(1 + dice.below(2));
+    }
+    settings
+}
+
+fn obligations(dice: &mut Dice) -> Vec<String> {
+    match dice.below(10) {
+        0..=6 => OBLIGATIONS.map(str::to_owned).to_vec(),
+        7 => Vec::new(),
+        _ => OBLIGATIONS.iter().filter(|_| dice.percent(60)).map(|id| (*id).to_owned()).collect(),
+    }
+}

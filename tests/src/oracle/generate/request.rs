@@ -1,0 +1,100 @@
+//! A draft in a caller's words.
+
+use serde_json::{Value, json};
+
+use super::Draft;
+use super::dice::Dice;
+use crate::oracle::case::{Case, Known};
+
+impl Draft {
+    /// Put it into words.
+    pub(super) fn into_case(mut self, dice: &mut Dice) -> Case {
+        let (method, url, body) = self.request(dice);
+        let mut request = json!({ "method": method, "url": url });
+        if !body.is_null() {
+            request["body"] = body;
+        }
+        if self.headers.as_object().is_some_and(|headers| !headers.is_empty()) {
+            request["headers"] = self.headers.take();
+        }
+        let mut subject =
+            json!({ "kind": self.kind, "user": self.user, "client": "app", "scope": self.scopes.join(" ") });
+        if let Some(launch) = &self.launch {
+            subject["patient"] = json!(launch);
+        }
+        let mut ask = json!({ "request": request, "subject": subject, "obligations": self.obligations });
+        if let Some(stored) = self.stored.take() {
+            let key = match self.interaction {
+                "vread" => format!("{}/{}/_history/2", self.resource_type, self.id),
+                _ => format!("{}/{}", self.resource_type, self.id),
+            };
+            ask["stored"] = json!({ key: stored });
+        }
+        let (inline, directory): (Vec<Known>, Vec<Known>) =
+            self.relationships.into_iter().partition(|known| known.source == "caller");
+        if !inline.is_empty() {
+            let mut inline = json!(inline);
+            for entry in inline.as_array_mut().into_iter().flatten() {
+                entry.as_object_mut().unwrap().remove("source");
+            }
+            ask["facts"] = json!({ "relationships": inline });
+        }
+        Case { settings: self.settings, fhir_version: self.fhir_version, now: super::NOW.into(), directory, ask }
+    }
+
+    fn request(&mut self, dice: &mut Dice) -> (&'static str, String, Value) {
+        let (kind, id) = (self.resource_type.clone(), self.id.clone());
+        let body = std::mem::take(&mut self.body);
+        let get = if dice.percent(5) { "HEAD" } else { "GET" };
+        match self.interaction {
+            "read" => (get, format!("/{kind}/{id}"), Value::Null),
+            "vread" => (get, format!("/{kind}/{id}/_history/2"), Value::Null),
+            "history-instance" => (get, format!("/{kind}/{id}/_history?_count=5"), Value::Null),
+            "history-type" => (get, format!("/{kind}/_history"), Value::Null),
+            "history-system" => (get, "/_history".into(), Value::Null),
+            "search-type" => self.search_request(dice, get),
+            "search-system" => (get, format!("/?_type={kind}"), Value::Null),
+            "create" => ("POST", format!("/{kind}"), body),
+            "update" => ("PUT", format!("/{kind}/{id}"), body),
+            "delete" => ("DELETE", format!("/{kind}/{id}"), Value::Null),
+            "patch" => {
+                let patch = json!([{ "op": "replace", "path": "/status", "value": "a" }]);
+                self.headers["content-type"] = json!("application/json-patch+json");
+                ("PATCH", format!("/{kind}/{id}"), patch)
+            }
+            "operation" => {
+                ("GET", format!("/{kind}/{id}/${}", dice.text(&["x", "everything", "purge", "graph"])), Value::Null)
+            }
+            "batch" => {
+                let kind = dice.text(&["batch", "transaction"]);
+                ("POST", "/".into(), json!({ "resourceType": "Bundle", "type": kind, "entry": [] }))
+            }
+            "conditional" if dice.percent(50) => ("DELETE", format!("/{kind}?_id={id}"), Value::Null),
+            "conditional" => ("PUT", format!("/{kind}?_id={id}"), body),
+            _ => (get, "/metadata".into(), Value::Null),
+        }
+    }
+
+    fn search_request(&mut self, dice: &mut Dice, get: &'static str) -> (&'static str, String, Value) {
+        let pairs: Vec<String> =
+            self.parameters.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+        let mut url = match &self.compartment {
+            Some((of, id)) => format!("/{of}/{id}/{}", self.resource_type),
+            None => format!("/{}", self.resource_type),
+        };
+        if dice.percent(15) {
+            self.headers["content-type"] = json!("application/x-www-form-urlencoded");
+            return ("POST", url + "/_search", json!(pairs.join("&")));
+        }
+        if !pairs.is_empty() {
+            url = format!("{url}?{}", pairs.join("&"));
+        }
+        (get, url, Value::Null)
+    }
+}
+
+/// Percent-encode what is not unreserved.
+fn escape(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~,/:".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}

@@ -1,0 +1,323 @@
+//! Searches of one type: refused, run as they are, narrowed, or filtered row by row.
+
+use std::collections::BTreeSet;
+
+use chartgate_model::{Millis, SubjectKind};
+
+use super::definitions::{Class, Definitions};
+use super::fhirpath::Expression;
+use super::people::{Reach, earlier};
+use super::reference::{self, Literal};
+use super::{Bound, Ends, Narrowed, Opinion, World, open_end, permit};
+
+/// Parameters that shape the answer.
+const RESULT: [&str; 6] = ["_count", "_summary", "_total", "_elements", "_format", "_pretty"];
+/// Parameters that reach other resources into the answer, or shape it in ways we do not follow.
+const INTRICATE: [&str; 3] = ["_include", "_revinclude", "_sort"];
+/// Patients a narrowed search may name, where the settings do not say.
+const PATIENTS_MAX: u64 = 100;
+
+/// What is left of a clause once the search's own pins are taken into account.
+#[derive(Clone)]
+struct Part {
+    /// `None`: everybody
+    reach: Option<Reach>,
+    pairs: Vec<(String, String)>,
+}
+
+/// Parameters by which a search of a type is confined to patients.
+pub fn pin_codes(definitions: &Definitions, kind: &str) -> Vec<String> {
+    if kind == "Patient" {
+        return vec!["_id".into()];
+    }
+    let mut codes = definitions.about(kind);
+    let elements = |code: &str| {
+        let text = definitions.parameter(kind, code).and_then(|parameter| parameter.expression.clone());
+        text.and_then(|text| Expression::parse(&text, kind)).map(|expression| expression.elements()).unwrap_or_default()
+    };
+    let about: Vec<_> = codes.iter().flat_map(|code| elements(code)).collect();
+    let own = elements("patient");
+    if !own.is_empty() && own.iter().all(|path| about.contains(path)) && !codes.iter().any(|code| code == "patient") {
+        codes.push("patient".into());
+    }
+    codes
+}
+
+/// The patients a value of such a parameter names, and whether it names nothing else and each by a full
+/// reference; a bare id will do for `patient` and `_id`.
+pub fn pinned(kind: &str, code: &str, value: &str, base: &str) -> (BTreeSet<String>, bool) {
+    let (mut patients, mut clean) = (BTreeSet::new(), true);
+    for one in value.split(',') {
+        match reference::read(one, base) {
+            _ if reference::is_id(one) => {
+                patients.insert(one.to_owned());
+                clean &= code == "patient" || code == "_id";
+            }
+            Literal::Local { kind: of, id } if of == "Patient" && kind != "Patient" => {
+                patients.insert(id);
+            }
+            _ => clean = false,
+        }
+    }
+    (patients, clean)
+}
+
+/// A parameter with the alternatives of its value in order and once each.
+pub fn normal(name: &str, value: &str) -> (String, String) {
+    let alternatives: BTreeSet<&str> = value.split(',').collect();
+    (name.to_owned(), alternatives.into_iter().collect::<Vec<_>>().join(","))
+}
+
+impl World<'_> {
+    pub(super) fn search(&self) -> Opinion {
+        let request = &self.request.request;
+        let kind = request.resource_type.as_str();
+        let class = self.definitions.class(kind);
+        if class == Class::Refused || request.compartment.as_ref().is_some_and(|(of, _)| of != "Patient") {
+            return Opinion::Deny;
+        }
+        if let Some(opinion) = self.refused_or_intricate(kind) {
+            return opinion;
+        }
+        match class {
+            Class::Open => self.search_open(kind),
+            _ => self.search_records(kind),
+        }
+    }
+
+    /// Parameters we do not follow, and those nobody may use.
+    fn refused_or_intricate(&self, kind: &str) -> Option<Opinion> {
+        let mut intricate = false;
+        for parameter in &self.request.request.parameters {
+            let (name, modified) = match parameter.name.split_once([':', '.']) {
+                Some((name, _)) => (name, true),
+                None => (parameter.name.as_str(), false),
+            };
+            if RESULT.contains(&name) && !modified {
+                continue;
+            }
+            if parameter.name.contains('.') {
+                return Some(Opinion::Deny);
+            }
+            intricate |= modified || INTRICATE.contains(&name);
+            let known = self.definitions.parameter(kind, name).is_some_and(|known| known.expression.is_some());
+            if !known && !INTRICATE.contains(&name) {
+                return Some(Opinion::Deny);
+            }
+        }
+        intricate.then_some(Opinion::Unjudged("search with includes, an order or modifiers"))
+    }
+
+    fn search_open(&self, kind: &str) -> Opinion {
+        let mut parts = Vec::new();
+        let (mut free, mut ends) = (Ends::new(), Ends::new());
+        for live in self.live(kind, 's', false) {
+            // A patient's compartment tells of that patient, whatever the type of its rows.
+            let end = match (&self.request.request.compartment, &live.bound) {
+                (Some((_, id)), Bound::Patients(reach)) => match reach.get(id) {
+                    Some(end) => [*end].into(),
+                    None => continue,
+                },
+                _ => open_end(&live),
+            };
+            if live.filters.is_empty() {
+                free.extend(end.clone());
+            }
+            ends.extend(end);
+            parts.push(Part { reach: None, pairs: live.pairs });
+        }
+        if !free.is_empty() {
+            return permit(free);
+        }
+        if parts.is_empty() { Opinion::Deny } else { self.confine(kind, parts, ends) }
+    }
+
+    fn search_records(&self, kind: &str) -> Opinion {
+        let (mut pins, _) = self.pins(kind);
+        if let Some((_, id)) = &self.request.request.compartment {
+            pins = both(pins, [id.clone()].into());
+        }
+        let is_system = self.request.subject.kind == SubjectKind::System;
+        if !is_system && pins.as_ref().is_some_and(|pins| pins.len() as u64 > self.patients_max()) {
+            return Opinion::Deny;
+        }
+        let mut parts = Vec::new();
+        for live in self.live(kind, 's', false) {
+            let reach = match live.bound {
+                Bound::All => None,
+                Bound::Patients(reach) => {
+                    let within = |id: &String| pins.as_ref().is_none_or(|pins| pins.contains(id));
+                    let left: Reach = reach.into_iter().filter(|(id, _)| within(id)).collect();
+                    if left.is_empty() {
+                        continue;
+                    }
+                    Some(left)
+                }
+            };
+            parts.push(Part { reach, pairs: live.pairs });
+        }
+        if parts.is_empty() {
+            return Opinion::Deny;
+        }
+        let mut ends: Ends = parts.iter().map(|part| end_of(part.reach.as_ref())).collect();
+        let all = parts.iter().flat_map(|part| part.reach.iter().flatten()).map(|(_, end)| *end);
+        ends.insert(all.fold(None, earlier));
+        self.confine(kind, parts, ends)
+    }
+
+    /// The patients the search's parameters name, and for each that says so by itself, those to which it
+    /// surely confines the search.
+    ///
+    /// The compartment is not among them: a resource may be in one by a role and about somebody else.
+    fn pins(&self, kind: &str) -> (Option<BTreeSet<String>>, Vec<BTreeSet<String>>) {
+        let codes = pin_codes(self.definitions, kind);
+        let (mut pins, mut sure) = (None, Vec::new());
+        for parameter in &self.request.request.parameters {
+            if codes.contains(&parameter.name) {
+                let base = &self.request.base.url;
+                let (named, is_clean) = pinned(kind, &parameter.name, &parameter.value, base);
+                if is_clean {
+                    sure.push(named.clone());
+                }
+                pins = both(pins, named);
+            }
+        }
+        (pins, sure)
+    }
+
+    /// Confine the search to what the clauses leave.
+    fn confine(&self, kind: &str, parts: Vec<Part>, ends: Ends) -> Opinion {
+        let satisfied = parts.iter().any(|part| self.satisfies(kind, part));
+        let Some(part) = merged(parts) else {
+            return match satisfied {
+                true => Opinion::Unjudged("search that one of several clauses permits as it is"),
+                false => self.filtered(&["response-filter"], ends),
+            };
+        };
+        if satisfied && !self.satisfies(kind, &part) {
+            return Opinion::Unjudged("search that one of several clauses permits as it is");
+        }
+        let is_open = self.definitions.class(kind) == Class::Open;
+        let ends: Ends = if is_open { ends } else { [end_of(part.reach.as_ref())].into() };
+        let (codes, base) = (pin_codes(self.definitions, kind), &self.request.base.url);
+        let asked = &self.request.request.parameters;
+        let is_exclusive = part.reach.is_some() && self.definitions.listed("exclusive", kind);
+        if self.satisfies(kind, &part) {
+            return self.filtered(if is_exclusive { &["response-filter"] } else { &[] }, ends);
+        }
+        let fits = part.reach.as_ref().is_none_or(|reach| reach.len() as u64 <= self.patients_max());
+        if !fits || !self.can("search-narrowing") {
+            return self.filtered(&["response-filter"], ends);
+        }
+        let mut patients: Option<BTreeSet<String>> = part.reach.map(|reach| reach.into_keys().collect());
+        let mut parameters = BTreeSet::new();
+        let given = asked.iter().map(|given| (given.name.clone(), given.value.clone()));
+        for (name, value) in given.chain(part.pairs) {
+            if !is_open && codes.contains(&name) {
+                patients = both(patients, pinned(kind, &name, &value, base).0);
+            } else {
+                parameters.insert(normal(&name, &value));
+            }
+        }
+        let ids: &[&str] = if is_exclusive { &["search-narrowing", "response-filter"] } else { &["search-narrowing"] };
+        match self.filtered(ids, ends) {
+            Opinion::Permit { obligations, ends, .. } => {
+                Opinion::Permit { obligations, narrowed: Some(Narrowed { patients, parameters }), ends }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the search asks for nothing but what a clause leaves.
+    fn satisfies(&self, kind: &str, part: &Part) -> bool {
+        let asked = &self.request.request.parameters;
+        let has = |pair: &(String, String)| asked.iter().any(|given| given.name == pair.0 && given.value == pair.1);
+        let (_, sure) = self.pins(kind);
+        let confined = match (&part.reach, sure) {
+            (None, _) => true,
+            (Some(reach), sure) => sure.iter().any(|pin| pin.iter().all(|id| reach.contains_key(id))),
+        };
+        confined && part.pairs.iter().all(has)
+    }
+
+    /// A permit, unless rows were to be taken away from an answer that counts them. Where every row is
+    /// judged again, the permit itself need not end.
+    fn filtered(&self, obligations: &[&str], mut ends: Ends) -> Opinion {
+        if obligations == ["response-filter"] {
+            ends.insert(None);
+        }
+        let counts = |name: &str, value: &str| match name {
+            "_summary" => value == "count",
+            "_total" => value != "none",
+            "_count" => value == "0",
+            _ => false,
+        };
+        let counted = self.request.request.parameters.iter().any(|given| counts(&given.name, &given.value));
+        if counted && obligations.contains(&"response-filter") {
+            return Opinion::Deny;
+        }
+        self.permit_with(obligations, ends)
+    }
+
+    fn patients_max(&self) -> u64 {
+        self.settings["narrowing_patients_max"].as_u64().unwrap_or(PATIENTS_MAX)
+    }
+}
+
+fn both(one: Option<BTreeSet<String>>, other: BTreeSet<String>) -> Option<BTreeSet<String>> {
+    Some(match one {
+        Some(one) => one.intersection(&other).cloned().collect(),
+        None => other,
+    })
+}
+
+fn end_of(reach: Option<&Reach>) -> Option<Millis> {
+    reach.into_iter().flatten().map(|(_, end)| *end).fold(None, earlier)
+}
+
+/// The clauses as one, where one search can say it: one covers the others, or they differ in whom they
+/// reach alone, or in the value of their only filter alone.
+fn merged(parts: Vec<Part>) -> Option<Part> {
+    let mut left: Vec<Part> = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        let earlier_twin = |other: usize| other < at || !covers(part, &parts[other]);
+        let covered = (0..parts.len()).any(|other| other != at && covers(&parts[other], part) && earlier_twin(other));
+        if !covered {
+            left.push(part.clone());
+        }
+    }
+    let mut rest = left.into_iter();
+    let mut one = rest.next()?;
+    for next in rest {
+        if one.pairs == next.pairs {
+            one.reach = match (one.reach, next.reach) {
+                (Some(one), Some(next)) => Some(one.into_iter().chain(next).collect()),
+                _ => None,
+            };
+        } else if same_patients(&one, &next) && one.pairs.len() == 1 && next.pairs.len() == 1 {
+            let ((name, value), (other, more)) = (&one.pairs[0], &next.pairs[0]);
+            if name != other {
+                return None;
+            }
+            one.pairs = vec![(name.clone(), format!("{value},{more}"))];
+        } else {
+            return None;
+        }
+    }
+    Some(one)
+}
+
+fn same_patients(one: &Part, other: &Part) -> bool {
+    one.reach.as_ref().map(|reach| reach.keys().collect::<Vec<_>>())
+        == other.reach.as_ref().map(|reach| reach.keys().collect::<Vec<_>>())
+}
+
+/// Whether a clause leaves everything another one leaves.
+fn covers(one: &Part, other: &Part) -> bool {
+    let patients = match (&one.reach, &other.reach) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(one), Some(other)) => other.keys().all(|id| one.contains_key(id)),
+    };
+    patients && one.pairs.iter().all(|pair| other.pairs.contains(pair))
+}

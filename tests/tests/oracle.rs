@@ -1,0 +1,248 @@
+//! The component against a second opinion: many generated requests, each judged by both.
+//!
+//! `CHARTGATE_ORACLE_DECISIONS` and `CHARTGATE_ORACLE_SEED` ask for more or others,
+//! `CHARTGATE_ORACLE_COMPONENT` names another component than that of this checkout, and
+//! `CHARTGATE_ORACLE_CASES` a file of cases, one a line, to judge in place of generated ones.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
+
+use std::collections::BTreeMap;
+
+use chartgate_model::{DecisionRequest, Interaction, Relationship};
+use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
+use chartgate_tests::host::Guest;
+use chartgate_tests::oracle::case::{Case, Found, Read};
+use chartgate_tests::oracle::generate::{Dice, case};
+use chartgate_tests::oracle::{Opinion, judge};
+use serde_json::{Value, json};
+
+/// Decisions of a run, unless the environment says otherwise.
+const DECISIONS: u64 = 20_000;
+/// Seed of a run, unless the environment says otherwise.
+const SEED: u64 = 20_261_124;
+/// Disagreements that are told in full.
+const TOLD_MAX: usize = 9000;
+/// Cases within which a rule that is forgotten has to be noticed.
+const NOTICED_WITHIN: usize = 20_000;
+
+/// How often each outcome came up for an interaction.
+#[derive(Debug, Default, Clone, Copy)]
+struct Count {
+    permits: u64,
+    denies: u64,
+    unjudged: u64,
+}
+
+impl Count {
+    fn add(&mut self, opinion: &Opinion) {
+        match opinion {
+            Opinion::Permit { .. } => self.permits += 1,
+            Opinion::Deny => self.denies += 1,
+            Opinion::Unjudged(_) => self.unjudged += 1,
+        }
+    }
+
+    fn print(self, name: &str) {
+        println!("{name:>18} {:>8} permits {:>8} denies {:>6} unjudged", self.permits, self.denies, self.unjudged);
+    }
+}
+
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+fn component() -> LoadedPolicy {
+    let runtime = Runtime::new(RuntimeLimits { lanes: 1, deadline_ms: 60_000, ..RuntimeLimits::default() }).unwrap();
+    let limits = PolicyLimits { fuel: u64::MAX >> 1, memory_bytes: 8 << 20 };
+    let given = std::env::var("CHARTGATE_ORACLE_COMPONENT").map(|path| std::fs::read(path).unwrap());
+    let component = given.unwrap_or_else(|_| Guest::Rules.component().to_vec());
+    chartgate_runtime::admission::admit(&runtime, &component, limits).unwrap()
+}
+
+/// Where the component differs, with everything needed to ask again.
+fn disagreement(case: &Case, opinion: &Opinion, found: &Result<Found, String>) -> Option<String> {
+    let told = |what: &str, found: String| {
+        let case = serde_json::to_string(case).unwrap();
+        format!("{what}\n  wanted {opinion:?}\n  found  {found}\n  case   {case}")
+    };
+    match found {
+        Err(error) => Some(told("no answer", error.clone())),
+        Ok(found) => found.differs(opinion).map(|what| told(what, format!("{found:?}"))),
+    }
+}
+
+/// The next case that the host would let pass.
+fn next(dice: &mut Dice) -> (Case, Read) {
+    for _ in 0..1_000 {
+        let case = case(dice);
+        if let Ok(read) = case.read() {
+            return (case, read);
+        }
+    }
+    panic!("a thousand cases in a row are malformed");
+}
+
+/// The cases of a run: those of the file named, or so many generated ones.
+fn cases() -> Box<dyn Iterator<Item = (Case, Read)>> {
+    if let Ok(path) = std::env::var("CHARTGATE_ORACLE_CASES") {
+        let text = std::fs::read_to_string(path).unwrap();
+        let cases: Vec<Case> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        return Box::new(cases.into_iter().map(|case| {
+            let read = case.read().unwrap_or_else(|member| panic!("the host refuses the case: {member}"));
+            (case, read)
+        }));
+    }
+    let mut dice = Dice::new(setting("CHARTGATE_ORACLE_SEED", SEED));
+    Box::new((0..setting("CHARTGATE_ORACLE_DECISIONS", DECISIONS)).map(move |_| next(&mut dice)))
+}
+
+#[test]
+fn the_component_decides_as_the_second_opinion_does() {
+    let policy = component();
+    let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
+    let (mut all, mut wrong, mut told) = (Count::default(), 0_u64, Vec::new());
+    for (case, read) in cases() {
+        let opinion = judge(&read.request, &case.settings, &read.relationships);
+        counts.entry(read.request.request.interaction.code()).or_default().add(&opinion);
+        all.add(&opinion);
+        if let Some(text) = disagreement(&case, &opinion, &case.through(&policy, &read)) {
+            wrong += 1;
+            if told.len() < TOLD_MAX {
+                told.push(text);
+            }
+        }
+    }
+    for (interaction, count) in &counts {
+        count.print(interaction);
+    }
+    all.print("all");
+    assert!(wrong == 0, "{wrong} decisions differ, the first {}:\n\n{}", told.len(), told.join("\n\n"));
+}
+
+#[test]
+fn the_generated_cases_are_permitted_often_and_hardly_ever_left_unjudged() {
+    let mut dice = Dice::new(SEED);
+    let (mut all, mut plain) = (Count::default(), Count::default());
+    for _ in 0..5_000 {
+        let (case, read) = next(&mut dice);
+        let opinion = judge(&read.request, &case.settings, &read.relationships);
+        all.add(&opinion);
+        if !matches!(read.request.request.interaction, Interaction::SearchType | Interaction::Operation) {
+            plain.add(&opinion);
+        }
+    }
+    assert!((1_000..=2_750).contains(&all.permits), "{all:?}");
+    assert!(all.unjudged <= 50 && plain.unjudged == 0, "{all:?} {plain:?}");
+}
+
+/// A rule forgotten: what the oracle is told about a case, changed.
+struct Twist {
+    name: &'static str,
+    change: fn(&mut DecisionRequest, &mut Value, &mut Vec<Relationship>),
+}
+
+/// The rules whose loss has to be noticed.
+const TWISTS: [Twist; 17] = [
+    Twist { name: "writes have to be on", change: |_, settings, _| settings["writes"] = json!(true) },
+    Twist { name: "roles confer nothing", change: |_, settings, _| settings["role_membership"] = json!(true) },
+    Twist { name: "system clients have to be on", change: |_, settings, _| settings["system_clients"] = json!(true) },
+    Twist {
+        name: "filters bind",
+        change: |request, _, _| {
+            let bare = |token: &str| token.split('?').next().unwrap_or_default().to_owned();
+            request.subject.scope = request.subject.scope.split(' ').map(bare).collect::<Vec<_>>().join(" ");
+        },
+    },
+    Twist {
+        name: "letters are told apart",
+        change: |request, _, _| request.subject.scope = request.subject.scope.replace(".rs", ".cruds"),
+    },
+    Twist {
+        name: "patient/ is not user/",
+        change: |request, _, _| request.subject.scope = request.subject.scope.replace("patient/", "user/"),
+    },
+    Twist {
+        name: "user/ is not patient/",
+        change: |request, _, _| request.subject.scope = request.subject.scope.replace("user/", "patient/"),
+    },
+    Twist {
+        name: "the launch patient is needed",
+        change: |request, _, _| request.subject.patient = Some("123".into()),
+    },
+    Twist {
+        name: "an end is not part of the time",
+        change: |_, _, known| known.iter_mut().for_each(|entry| entry.end = entry.end.map(|end| end.plus_ms(1))),
+    },
+    Twist {
+        name: "a start is part of the time",
+        change: |_, _, known| {
+            known.iter_mut().for_each(|entry| entry.start = entry.start.map(|start| start.plus_ms(1)))
+        },
+    },
+    Twist { name: "revoked kills", change: |_, _, known| known.retain(|entry| entry.status != "revoked") },
+    Twist { name: "suspended kills", change: |_, _, known| known.retain(|entry| entry.status != "suspended") },
+    Twist {
+        name: "kinds are told apart",
+        change: |_, _, known| known.iter_mut().for_each(|e| e.kind = "guardian".into()),
+    },
+    Twist {
+        name: "levels count",
+        change: |_, _, known| known.iter_mut().for_each(|entry| entry.level = "full".into()),
+    },
+    Twist { name: "every source counts", change: |_, _, known| known.iter_mut().for_each(|e| e.source = "one".into()) },
+    Twist {
+        name: "other ways confer nothing",
+        change: |_, _, known| known.iter_mut().for_each(|e| e.via = "ordinary".into()),
+    },
+    Twist {
+        name: "obligations have to be declared",
+        change: |request, _, _| {
+            request.obligations =
+                ["search-narrowing", "response-filter", "if-match", "return-minimal"].map(str::to_owned).to_vec();
+        },
+    },
+];
+
+/// A check that cannot fail is none: an oracle that forgets a rule has to disagree with the component.
+#[test]
+fn an_oracle_that_forgets_a_rule_disagrees() {
+    let policy = component();
+    let mut dice = Dice::new(SEED);
+    let mut left: Vec<&Twist> = TWISTS.iter().collect();
+    for _ in 0..NOTICED_WITHIN {
+        let (case, read) = next(&mut dice);
+        let Ok(found) = case.through(&policy, &read) else { continue };
+        if found.differs(&judge(&read.request, &case.settings, &read.relationships)).is_some() {
+            continue;
+        }
+        left.retain(|twist| {
+            let (mut request, mut settings) = (read.request.clone(), case.settings.clone());
+            let mut relationships = read.relationships.clone();
+            (twist.change)(&mut request, &mut settings, &mut relationships);
+            found.differs(&judge(&request, &settings, &relationships)).is_none()
+        });
+        if left.is_empty() {
+            return;
+        }
+    }
+    panic!("nobody would notice that: {:?}", left.iter().map(|twist| twist.name).collect::<Vec<_>>());
+}
+
+/// The plainest thing there is to get wrong: somebody else's record, permitted.
+#[test]
+fn a_permit_for_a_strangers_record_is_a_disagreement() {
+    let case: Case = serde_json::from_value(json!({
+        "settings": {}, "fhir_version": "4.0.1", "now": "2026-11-24T10:00:00Z", "directory": [],
+        "ask": {
+            "request": { "method": "GET", "url": "/Observation/9" },
+            "subject": { "user": "Patient/123", "scope": "patient/Observation.rs", "patient": "123" },
+            "stored": { "Observation/9": { "resourceType": "Observation", "id": "9", "subject": { "reference": "Patient/124" } } },
+        },
+    }))
+    .unwrap();
+    let read = case.read().unwrap();
+    let opinion = judge(&read.request, &case.settings, &read.relationships);
+    let found = case.through(&component(), &read).unwrap();
+    assert_eq!(found.differs(&opinion), None);
+    let permitted = Found { permitted: true, ..found };
+    assert_eq!(permitted.differs(&opinion), Some("permitted, not denied"));
+}
