@@ -193,6 +193,9 @@ impl World<'_> {
             return id.and_then(|id| reach.get(id)).copied().into_iter().collect();
         }
         let named = content::named(self.definitions, kind, resource, &self.request.base.url);
+        if named.malformed {
+            return Ends::new();
+        }
         let within = |patients: &[String]| patients.iter().filter_map(|id| reach.get(id)).copied().collect::<Ends>();
         let mut conferring = within(&named.about);
         if conferring.is_empty() && self.set("role_membership") && !writing {

@@ -35,7 +35,7 @@ const SAMPLES: [(&str, &[&str], &[u8]); 3] = [
     ),
     (
         "Patient",
-        &["name=mül", "address-city=york", "deceased=true", "birthdate=le2000-02", "telecom=phone|1", "email=a@b"],
+        &["name=m%C3%BCl", "address-city=york", "deceased=true", "birthdate=le2000-02", "telecom=phone|1", "email=a@b"],
         include_bytes!("../corpus/resource/patient"),
     ),
     (

@@ -15,40 +15,48 @@ pub struct Named {
     pub roles: Vec<String>,
     /// somebody is named who could be a patient, and nobody can tell which
     pub unclear: bool,
+    /// something stands where a reference belongs
+    pub malformed: bool,
 }
 
 /// Read them off a resource.
 pub fn named(definitions: &Definitions, kind: &str, resource: &Value, base: &str) -> Named {
     let mut named = Named::default();
     for code in definitions.about(kind) {
-        collect(definitions, kind, &code, resource, base, &mut named.about, &mut named.unclear);
+        let patients = named.collect(definitions, kind, &code, resource, base);
+        named.about.extend(patients);
     }
     for code in definitions.roles(kind) {
-        collect(definitions, kind, &code, resource, base, &mut named.roles, &mut named.unclear);
+        let patients = named.collect(definitions, kind, &code, resource, base);
+        named.roles.extend(patients);
     }
     named
 }
 
-fn collect(
-    definitions: &Definitions,
-    kind: &str,
-    code: &str,
-    resource: &Value,
-    base: &str,
-    patients: &mut Vec<String>,
-    unclear: &mut bool,
-) {
-    let expression = definitions.parameter(kind, code).and_then(|parameter| parameter.expression.as_deref());
-    let Some(expression) = expression.and_then(|text| Expression::parse(text, kind)) else { return };
-    for node in expression.find(resource, base, true) {
-        let text = node.value.get("reference").and_then(Value::as_str);
-        match text.map(|text| reference::read(text, base)) {
-            Some(Literal::Local { kind, id }) if kind == "Patient" => patients.push(id),
-            Some(Literal::Local { .. }) => {}
-            Some(Literal::Foreign(Some(kind))) if kind != "Patient" && definitions.has_type(&kind) => {}
-            Some(_) => *unclear = true,
-            None => *unclear |= !is_somebody_else(definitions, node.value),
+impl Named {
+    fn collect(
+        &mut self,
+        definitions: &Definitions,
+        of: &str,
+        code: &str,
+        resource: &Value,
+        base: &str,
+    ) -> Vec<String> {
+        let expression = definitions.parameter(of, code).and_then(|parameter| parameter.expression.as_deref());
+        let Some(expression) = expression.and_then(|text| Expression::parse(text, of)) else { return Vec::new() };
+        let mut patients = Vec::new();
+        for node in expression.find(resource, base, true) {
+            self.malformed |= !node.value.is_object();
+            let text = node.value.get("reference").and_then(Value::as_str);
+            match text.map(|text| reference::read(text, base)) {
+                Some(Literal::Local { kind, id }) if kind == "Patient" => patients.push(id),
+                Some(Literal::Local { .. }) => {}
+                Some(Literal::Foreign(Some(kind))) if kind != "Patient" && definitions.has_type(&kind) => {}
+                Some(_) => self.unclear = true,
+                None => self.unclear |= !is_somebody_else(definitions, node.value),
+            }
         }
+        patients
     }
 }
 
