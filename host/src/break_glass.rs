@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 /// Names of the markers in a request, never their values.
 pub fn markers(headers: &BTreeMap<String, String>, scope: Option<&str>) -> Vec<String> {
     let mut found: Vec<String> = headers
@@ -18,6 +20,41 @@ pub fn markers(headers: &BTreeMap<String, String>, scope: Option<&str>) -> Vec<S
         found.push("subject.scope".into());
     }
     found
+}
+
+/// Markers found in one JSON text at the most.
+const FOUND_MAX: usize = 16;
+
+/// Paths of the markers in a JSON value below `place`, in names or in text; what stands at a path of
+/// `skipped` is looked at elsewhere.
+pub fn in_json(place: &str, value: &Value, skipped: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(place, value, skipped, &mut found);
+    found
+}
+
+fn walk(place: &str, value: &Value, skipped: &[&str], found: &mut Vec<String>) {
+    if found.len() >= FOUND_MAX || skipped.contains(&place) {
+        return;
+    }
+    let below = |name: &str| {
+        let name: String = name.chars().take(80).flat_map(char::escape_debug).collect();
+        format!("{place}.{name}")
+    };
+    match value {
+        Value::String(text) if speaks_of_it(text) => found.push(place.to_owned()),
+        Value::Array(list) => list.iter().for_each(|item| walk(place, item, skipped, found)),
+        Value::Object(members) => {
+            for (name, value) in members {
+                if speaks_of_it(name) && found.len() < FOUND_MAX {
+                    found.push(below(name));
+                } else {
+                    walk(&below(name), value, skipped, found);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// `BTG` and `ETREAT` are the codes of HL7 v3 ActReason.
@@ -33,7 +70,9 @@ fn speaks_of_it(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::markers;
+    use serde_json::json;
+
+    use super::{in_json, markers};
 
     fn found(name: &str, value: &str, scope: &str) -> Vec<String> {
         markers(&[(name.to_owned(), value.to_owned())].into(), Some(scope))
@@ -53,5 +92,15 @@ mod tests {
     fn ordinary_requests_have_none() {
         assert!(found("accept", "application/fhir+json", "user/*.rs").is_empty());
         assert!(found("authorization", "Bearer xx.BTG.yy", "").is_empty());
+    }
+
+    #[test]
+    fn markers_are_found_anywhere_in_json() {
+        let context = json!({ "purpose": { "codes": ["TREAT", "BTG"] }, "break-glass": true, "facts": "BTG", "at": 1 });
+        let mut found = in_json("context", &context, &["context.facts"]);
+        found.sort();
+        assert_eq!(found, ["context.break-glass", "context.purpose.codes"]);
+        let many: Vec<&str> = std::iter::repeat_n("BTG", 1000).collect();
+        assert_eq!(in_json("context", &json!(many), &[]).len(), super::FOUND_MAX);
     }
 }

@@ -74,6 +74,9 @@ pub struct Policies {
     pub trusted_keys: Vec<PathBuf>,
     /// the release to start with when none was ever made active
     pub initial: Option<String>,
+    /// keep compiled releases under `<data>/compiled`, so that the next start need not compile them;
+    /// what lies there is machine code, so nobody but the host may write to it
+    pub compiled_cache: bool,
 }
 
 /// A FHIR base.
@@ -128,6 +131,8 @@ pub struct Limits {
     pub parameters: usize,
     /// bytes of a scope string
     pub scope_bytes: usize,
+    /// items of one AuthZEN `evaluations`
+    pub evaluations: usize,
     /// decisions under way at once
     pub concurrent_decisions: usize,
     /// requests a second and caller
@@ -148,6 +153,7 @@ impl Default for Limits {
             url_bytes: 8 << 10,
             parameters: 256,
             scope_bytes: 8 << 10,
+            evaluations: 100,
             concurrent_decisions: 1024,
             caller_rate_per_s: 100_000,
             fuel: runtime.fuel,
@@ -291,6 +297,7 @@ impl Config {
             ("url_bytes", limits.url_bytes as u64, 1 << 20),
             ("parameters", limits.parameters as u64, 10_000),
             ("scope_bytes", limits.scope_bytes as u64, 1 << 20),
+            ("evaluations", limits.evaluations as u64, 10_000),
             ("concurrent_decisions", limits.concurrent_decisions as u64, 1 << 20),
             ("caller_rate_per_s", u64::from(limits.caller_rate_per_s), 1 << 30),
             ("fuel", limits.fuel, u64::MAX),

@@ -108,6 +108,8 @@ pub struct Answer {
     pub trace: Vec<TraceStep>,
     /// where facts came from
     pub fact_sources: Vec<String>,
+    /// policy calls made
+    pub rounds: u32,
     /// the release that decided
     pub release: Arc<Release>,
 }
@@ -349,7 +351,8 @@ fn answer(asked: &Asked<'_>, release: Arc<Release>, evidence: &Evidence, conclus
     let Conclusion { verdict, reason, text, trace } = conclusion;
     let needs = if matches!(verdict, Verdict::Deny(_)) { evidence.missing.clone() } else { Vec::new() };
     let fact_sources = evidence.sources.clone();
-    Answer { id: asked.id.clone(), verdict, reason, text, needs, trace, fact_sources, release }
+    let rounds = evidence.rounds;
+    Answer { id: asked.id.clone(), verdict, reason, text, needs, trace, fact_sources, rounds, release }
 }
 
 fn line(

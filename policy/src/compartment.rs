@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::json::{Malformed, Value};
 use crate::reference::{Target, target};
+use crate::search::path;
 use crate::settings::Settings;
 use crate::tables::ResourceType;
 
@@ -44,7 +45,7 @@ pub(crate) fn membership(
     }
     for member in on.members {
         for path in member.paths {
-            resource.walk(path, &mut |value| {
+            path::visit(resource, path, &[], &mut |value| {
                 match named_patient(value, base)? {
                     Reference::Patient(patient) => membership.named.push(Named {
                         patient,

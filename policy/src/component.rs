@@ -34,7 +34,7 @@ impl describe::Guest for Policy {
         describe::Description {
             name: "smart-access".to_string(),
             version: env!("CARGO_PKG_VERSION").to_string(),
-            fhir_versions: crate::tables::VERSIONS.iter().map(ToString::to_string).collect(),
+            fhir_versions: crate::tables::VERSIONS.iter().map(|version| version.number.to_string()).collect(),
             settings_schema: crate::SETTINGS_SCHEMA.as_bytes().to_vec(),
             fact_templates: TEMPLATES.iter().map(template).collect(),
         }

@@ -9,10 +9,11 @@ use crate::access::{subject, write};
 use crate::interaction::{Action, Form, action};
 use crate::reason::Reason;
 use crate::rule::{Rule, Trace};
-use crate::scope::{Clause, covering, has_plain};
+use crate::scope::{Clause, Context, Letters, covering, has_plain};
+use crate::search::filter::Filter;
 use crate::settings::Settings;
 use crate::tables::{Class, ResourceType, Version, version};
-use crate::types::{Decision, Interaction, Obligation, Outcome, Request};
+use crate::types::{Decision, Interaction, Obligation, Outcome, Request, Subject, SubjectKind};
 
 /// A yes in the making.
 pub(crate) struct Permit {
@@ -73,8 +74,8 @@ fn prepare(request: &Request<'_>, trace: &mut Trace) -> Result<Option<(&'static 
     if request.interaction == Interaction::Capabilities {
         return Ok(None);
     }
-    if let Err(reason) = subject::check(&request.subject) {
-        trace.fail(Rule::Subject, || format!("{:?} `{}`", request.subject.kind, request.subject.user));
+    if let Err(reason) = subject::check(&request.subject, &settings) {
+        trace.fail(Rule::Subject, || format!("a {} cannot be `{}`", request.subject.kind.name(), request.subject.user));
         Rule::Subject.refuse(reason)?;
     }
     Ok(Some((version, settings)))
@@ -110,20 +111,21 @@ impl<'a> Walk<'_, 'a> {
         if found.is_none() {
             self.trace.fail(Rule::ResourceType, || format!("`{name}`"));
         }
-        found.map(Some).ok_or(Reason::ResourceTypeUnknown)
+        match found {
+            Some(on) => Ok(Some(on)),
+            None => Rule::ResourceType.refuse(Reason::ResourceTypeUnknown).map(|()| None),
+        }
     }
 
     fn action(&mut self) -> Result<Action, Reason> {
         let action = action(self.request);
         match &action {
-            Ok(action) => {
-                self.trace.pass(Rule::Interaction, || format!("{:?} as {:?}", self.request.interaction, action.form))
-            }
-            Err(reason) => {
-                self.trace.fail(Rule::Interaction, || format!("{:?}: {}", self.request.interaction, reason.code()))
-            }
+            Ok(action) => self.trace.pass(Rule::Interaction, || {
+                format!("needs {} on {}", action.letters.spelt(), of_type(self.request.resource_type))
+            }),
+            Err(reason) => self.trace.fail(Rule::Interaction, || String::from(reason.text())),
         }
-        action
+        action.or_else(|reason| Rule::Interaction.refuse(reason).map(|()| Action::of(Form::Search, Letters::S)))
     }
 
     /// With `openid fhirUser` a token may read the one resource that stands for its user (OpenID
@@ -144,13 +146,14 @@ impl<'a> Walk<'_, 'a> {
 
     /// Some clause covers the type for every letter; those for the letter content is judged by.
     fn scope(&mut self, on: Option<&'static ResourceType>, action: Action) -> Result<Vec<Clause<'a>>, Reason> {
-        let scope = self.request.subject.scope;
         let mut clauses = Vec::new();
         for letter in action.letters.each() {
-            let covers = covering(scope, self.version, on, letter);
+            let mut covers = self.clauses(on, letter)?;
             if covers.is_empty() {
-                self.trace.fail(Rule::Scope, || format!("nothing granted covers {}", self.request.resource_type));
-                return Err(Reason::ScopeInsufficient);
+                self.trace
+                    .fail(Rule::Scope, || format!("no granted scope covers `{}` of {}", letter.spelt(), name_of(on)));
+                Rule::Scope.refuse(Reason::ScopeInsufficient)?;
+                covers.push(Clause { text: "", context: Context::User, filter: Filter::default() });
             }
             if letter == action.letter {
                 clauses = covers;
@@ -160,6 +163,29 @@ impl<'a> Walk<'_, 'a> {
             self.trace.pass(Rule::Scope, || String::from(clause.text));
         }
         Ok(clauses)
+    }
+
+    /// The clauses that cover a type and a letter, of the context that fits who asks.
+    ///
+    /// SECURITY: `system/` speaks of a client's own rights and never serves a user's token, and a client
+    /// without a user never acts by `patient/` or `user/`.
+    pub(crate) fn clauses(
+        &mut self,
+        on: Option<&'static ResourceType>,
+        letter: Letters,
+    ) -> Result<Vec<Clause<'a>>, Reason> {
+        let Subject { kind, scope, .. } = self.request.subject;
+        let covers = covering(scope, self.version, on, letter);
+        let fits = |clause: &Clause<'_>| (clause.context == Context::System) == (kind == SubjectKind::System);
+        if covers.is_empty() || covers.iter().any(fits) {
+            let fitting = |clause: &Clause<'_>| fits(clause) || !Rule::Context.enforced();
+            return Ok(covers.into_iter().filter(fitting).collect());
+        }
+        for clause in &covers {
+            self.trace.fail(Rule::Context, || format!("{} does not speak of a {}", clause.text, kind.name()));
+        }
+        Rule::Context.refuse(Reason::ContextMismatch)?;
+        Ok(covers)
     }
 
     fn writes(&mut self, action: Action) -> Result<(), Reason> {
@@ -180,8 +206,8 @@ impl<'a> Walk<'_, 'a> {
             Ok(())
         };
         match verdict {
-            Ok(()) => self.trace.pass(Rule::Class, || format!("{} is {:?} data", on.name, on.class)),
-            Err(reason) => self.trace.fail(Rule::Class, || format!("{}: {}", on.name, reason.code())),
+            Ok(()) => self.trace.pass(Rule::Class, || format!("{} is {}", on.name, on.class.name())),
+            Err(reason) => self.trace.fail(Rule::Class, || format!("{}: {}", on.name, reason.text())),
         }
         verdict.or_else(|reason| Rule::Class.refuse(reason))
     }
@@ -197,4 +223,12 @@ impl<'a> Walk<'_, 'a> {
         permit.obligations.push(Obligation { id, parameters });
         Ok(())
     }
+}
+
+fn name_of(on: Option<&ResourceType>) -> &'static str {
+    on.map_or("every type", |on| on.name)
+}
+
+fn of_type(name: &str) -> &str {
+    if name.is_empty() { "every type" } else { name }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Action {
 }
 
 impl Action {
-    fn of(form: Form, letter: Letters) -> Self {
+    pub(crate) fn of(form: Form, letter: Letters) -> Self {
         Self { form, letters: letter, letter }
     }
 }

@@ -318,25 +318,6 @@ impl<'j, 'a> Value<'j, 'a> {
             Some(value) => value.string().ok_or(Malformed)?.map(Some),
         }
     }
-
-    /// Visit every value a dotted path stands for, arrays on the way spread out.
-    pub fn walk(
-        self,
-        path: &str,
-        visit: &mut dyn FnMut(Value<'j, 'a>) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
-        if self.is_array() {
-            return self.elements().try_for_each(|element| element.walk(path, visit));
-        }
-        if path.is_empty() {
-            return visit(self);
-        }
-        let (step, rest) = path.split_once('.').unwrap_or((path, ""));
-        match self.get(step)? {
-            Some(value) => value.walk(rest, visit),
-            None => Ok(()),
-        }
-    }
 }
 
 fn unescape(raw: &str) -> Result<Cow<'_, str>, Malformed> {
@@ -407,8 +388,7 @@ pub(crate) fn push_quoted(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString as _;
-    use alloc::{format, vec};
+    use alloc::format;
 
     fn accepts(text: &str) -> bool {
         Json::parse(text.as_bytes()).is_ok()
@@ -451,20 +431,6 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(accepts(&nested(DEPTH_MAX + 1)));
         assert!(!accepts(&nested(DEPTH_MAX + 2)));
-    }
-
-    #[test]
-    fn a_path_spreads_over_arrays() {
-        let json =
-            Json::parse(br#"{"category":[{"coding":[{"code":"a"},{"code":"b"}]},{"coding":[{"code":"c"}]}]}"#).unwrap();
-        let mut found = vec![];
-        json.root()
-            .walk("category.coding.code", &mut |value| {
-                found.push(value.string().ok_or(Malformed)??.to_string());
-                Ok(())
-            })
-            .unwrap();
-        assert_eq!(found, ["a", "b", "c"]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ rules! {
     Interaction "interaction";
     OwnUserRecord "own-user-record";
     Scope "scope";
+    Context "context";
     Writes "writes";
     Class "class";
     LaunchPatient "launch-patient";

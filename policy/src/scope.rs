@@ -4,6 +4,7 @@
 //! spelling `context/type.(read|write|*)`. Whatever does not fit grants nothing and is never repaired:
 //! reading a prefix of `.read-only` as `.read` is how others failed open.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::search::filter::Filter;
@@ -28,6 +29,11 @@ impl Letters {
 
     pub(crate) fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// As a scope spells them.
+    pub(crate) fn spelt(self) -> String {
+        Self::ORDER.iter().filter(|(_, letter)| self.contains(*letter)).map(|(byte, _)| char::from(*byte)).collect()
     }
 
     pub(crate) fn writes(self) -> bool {
@@ -212,7 +218,7 @@ mod tests {
             "_include=Observation:subject",
             "_sort=date",
             "nonsense=x",
-            "date=2020",
+            "date=ap2020",
             "category=%zz",
             "category=a&",
             "category=a||b",

@@ -37,6 +37,18 @@ pub enum SubjectKind {
     System,
 }
 
+impl SubjectKind {
+    /// As a trace says it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Patient => "patient",
+            Self::Proxy => "proxy",
+            Self::Provider => "provider",
+            Self::System => "client without a user",
+        }
+    }
+}
+
 /// `access.subject`
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs, reason = "documented in wit/access.wit")]

@@ -158,7 +158,12 @@ impl World {
 
     /// Start the host and wait until it is ready.
     pub fn start(&self) -> Host {
-        Host::start(self.serve(), self.root.path())
+        self.start_by(self.serve())
+    }
+
+    /// The same by a command of the test's own, made from [`Self::serve`].
+    pub fn start_by(&self, command: Command) -> Host {
+        Host::start(command, self.root.path())
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod host;
 pub mod tables;
+pub mod vectors;
 
 use std::path::PathBuf;
 

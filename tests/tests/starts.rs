@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use chartgate_tests::host::requests::{observation, read, search, with};
@@ -273,4 +274,24 @@ fn offline_decisions_name_their_release_and_know_the_directory() {
     assert_eq!(world.directory(&["grant", "Practitioner/17", "123", "treatment"]).code, Some(0));
     let decision = |arguments: &[&str]| lines(&decide(&world, arguments, &told))[0]["decision"].clone();
     assert_eq!((decision(&["--data", &data]), decision(&[])), (json!("permit"), json!("deny")));
+}
+
+#[test]
+fn compiled_releases_are_kept_for_the_next_start_and_are_nobody_elses_to_write() {
+    let world = World::with_rules();
+    let compiled = world.path("data/compiled");
+    drop(world.start());
+    assert!(!compiled.exists(), "nothing is kept unless it is asked for");
+    let start = || {
+        let mut command = world.serve();
+        command.env("CHARTGATE_POLICIES__COMPILED_CACHE", "true");
+        command
+    };
+    for _ in 0..2 {
+        let host = world.start_by(start());
+        assert_eq!(host.decide(&read()).verdict().0, "permit");
+        assert_eq!(fs::metadata(&compiled).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+    fs::set_permissions(&compiled, fs::Permissions::from_mode(0o777)).unwrap();
+    refused(&run(&mut start(), ""), &["compiled", "others can write to it"]);
 }

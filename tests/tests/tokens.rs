@@ -222,6 +222,7 @@ fn headers_that_change_the_meaning_are_refused() {
     is_refused("a header said twice", &twice, "token-malformed");
 }
 
+// T18: no `exp`, `alg: none`, `token_use: id`: refused, never assumed to have been looked at.
 #[test]
 fn claims_of_another_purpose_are_refused() {
     let now = now_s();

@@ -79,6 +79,30 @@ pub enum Interaction {
 }
 
 impl Interaction {
+    /// Every interaction.
+    pub const ALL: [Self; 15] = [
+        Self::Read,
+        Self::Vread,
+        Self::HistoryInstance,
+        Self::HistoryType,
+        Self::HistorySystem,
+        Self::SearchType,
+        Self::SearchSystem,
+        Self::Create,
+        Self::Update,
+        Self::Patch,
+        Self::Delete,
+        Self::Operation,
+        Self::Batch,
+        Self::Transaction,
+        Self::Capabilities,
+    ];
+
+    /// The interaction named by a code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|interaction| interaction.code() == code)
+    }
+
     /// The stable code, as in WIT, logs and fact templates.
     pub fn code(self) -> &'static str {
         match self {

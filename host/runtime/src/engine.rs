@@ -5,13 +5,17 @@
 //! the next lane at its first call and stays there.
 
 use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::{Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::{
+    Cache, CacheConfig, Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig,
+};
 
 /// Length of one epoch tick, the unit of deadlines.
 pub const TICK_MS: u64 = 1;
@@ -80,6 +84,15 @@ pub enum RuntimeError {
     /// wasmtime refuses the configuration, or the machine cannot reserve the address space.
     #[error("cannot set up a WebAssembly engine")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The folder of compiled releases cannot be used.
+    #[error("cannot use the folder of compiled releases `{}`", path.display())]
+    Cache {
+        /// the folder
+        path: PathBuf,
+        /// why
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The ticker thread could not be started; without it there are no deadlines.
     #[error("cannot start the deadline ticker")]
     Ticker(#[source] std::io::Error),
@@ -98,8 +111,21 @@ pub struct Runtime {
 impl Runtime {
     /// Set up one engine per lane and the ticker.
     pub fn new(limits: RuntimeLimits) -> Result<Arc<Self>, RuntimeError> {
+        Self::with_cache(limits, None)
+    }
+
+    /// The same, with a folder that keeps what was compiled for the next start.
+    ///
+    /// SECURITY: what lies there is machine code and is run as it is: nobody but the host may write to
+    /// the folder. It is made for the host's user alone, and refused where others can write to it.
+    pub fn with_cache(limits: RuntimeLimits, folder: Option<&Path>) -> Result<Arc<Self>, RuntimeError> {
         check(&limits)?;
-        let engine = || Engine::new(&config(&limits)).map_err(|error| RuntimeError::Engine(error.into()));
+        let cache = folder.map(compiled).transpose()?;
+        let engine = || {
+            let mut config = config(&limits);
+            config.cache(cache.clone());
+            Engine::new(&config).map_err(|error| RuntimeError::Engine(error.into()))
+        };
         let engines: Vec<Engine> = std::iter::repeat_with(engine).take(limits.lanes).collect::<Result<_, _>>()?;
         let weak: Vec<EngineWeak> = engines.iter().map(Engine::weak).collect();
         let (stop, stopped) = channel();
@@ -156,8 +182,23 @@ fn tick(engines: &[EngineWeak], stopped: &Receiver<()>) {
     }
 }
 
+/// The folder of compiled releases, for this user alone.
+fn compiled(folder: &Path) -> Result<Cache, RuntimeError> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+    let unusable = |source| RuntimeError::Cache { path: folder.to_owned(), source };
+    let io = |error: std::io::Error| unusable(error.into());
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+    let folder = folder.canonicalize().map_err(io)?;
+    if std::fs::metadata(&folder).map_err(io)?.mode() & 0o022 != 0 {
+        return Err(unusable("others can write to it, and what lies there is run as machine code".into()));
+    }
+    let mut config = CacheConfig::new();
+    config.with_directory(folder);
+    Cache::new(config).map_err(|error| unusable(error.into()))
+}
+
 fn check(limits: &RuntimeLimits) -> Result<(), RuntimeError> {
-    let whole_pages = limits.memory_bytes % PAGE_BYTES == 0;
+    let whole_pages = limits.memory_bytes.is_multiple_of(PAGE_BYTES);
     let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     let rules = [
         ("fuel", limits.fuel, limits.fuel > 0, "more than 0"),

@@ -180,7 +180,10 @@ pub(crate) fn call<T>(
         let state = CallState { memory_bytes: limits.memory_bytes, memory_refused: false };
         let mut store = Store::new(&program.engine, state);
         store.limiter(|state| state);
-        store.set_fuel(limits.fuel).map_err(|_| CallError::Internal)?;
+        // INVARIANT: a call that ends with the extra unit gone has used more than its fuel. The engine
+        // looks only now and then, so a call may overdraw after the last look and still come to its end.
+        let fuel = limits.fuel.saturating_add(1);
+        store.set_fuel(fuel).map_err(|_| CallError::Internal)?;
         store.set_epoch_deadline(deadline_ticks(host.deadline_ms));
         // What the policy may hand back; the default would be 128 MiB.
         store.set_hostcall_fuel(host.result_bytes);
@@ -191,8 +194,10 @@ pub(crate) fn call<T>(
         if refused {
             return Err(CallError::MemoryExceeded);
         }
-        let left = store.get_fuel().map_err(|_| CallError::Internal)?;
-        Ok((value, limits.fuel.saturating_sub(left)))
+        match store.get_fuel().map_err(|_| CallError::Internal)? {
+            0 => Err(CallError::FuelExhausted),
+            left => Ok((value, fuel.saturating_sub(left))),
+        }
     };
     // SECURITY: a panic of the engine must not take the worker along, nor pass for an answer. The
     // store dies with the unwinding, so nothing half-done is seen again.

@@ -1,16 +1,17 @@
-//! `chartgate decide`: JSON lines in, JSON lines out, offline.
+//! `chartgate decide`: JSON lines in, JSON lines or words out, offline.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use chartgate_model::DecisionRequest;
 
-use super::{Ended, setup};
+use super::{Ended, explain, setup};
 use crate::audit::Recorder;
 use crate::config::Config;
-use crate::decide::{Asked, Decider};
+use crate::decide::{Answer, Asked, Decider};
 use crate::edge::Edge;
 use crate::facts::{DEFAULT_OF_USER_LIMIT, Directory, Facts};
 use crate::http::caller::Caller;
@@ -18,6 +19,7 @@ use crate::http::problem::Problem;
 use crate::http::wire::{AnswerBody, Context, Decidable, error_line, token_denial};
 use crate::rollout::Rollout;
 use crate::store::Store;
+use crate::tokens::TokenError;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -33,6 +35,12 @@ pub(super) struct Arguments {
     /// Configuration file, for FHIR bases, trusted keys and limits
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Explain each decision in words, rule by rule
+    #[arg(long)]
+    explain: bool,
+    /// JSON lines with `--explain` too, the trace in each
+    #[arg(long)]
+    json: bool,
     /// File of JSON lines; standard input when absent
     file: Option<PathBuf>,
 }
@@ -52,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ended> {
     // The rollout is this command's own: deciding offline must not depend on what is live, nor change it.
     let rollout_store = Arc::new(Store::open(scratch.path())?);
     let policies = setup::policies_dir(arguments.policies.as_ref(), &config);
-    let registry = setup::registry(&config, &policies, true)?;
+    let registry = setup::registry(&config, &policies, true, None)?;
     let pin = arguments.policy.as_deref().map(|text| {
         chartgate_model::ReleasePin::parse(text)
             .with_context(|| format!("`{text}` is neither `name@version` nor `sha256:…`"))
@@ -60,7 +68,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ended> {
     let rollout = Arc::new(Rollout::start(rollout_store, registry, pin.transpose()?.as_ref())?);
     let facts = Facts::new(Arc::new(Directory::new(store, DEFAULT_OF_USER_LIMIT)));
     let decider = Decider { rollout, facts, recorder: Recorder::Nowhere, engine_version: setup::ENGINE_VERSION };
-    let local = Local { decider, caller: Caller::local(), bases: setup::bases(&config), config, edge: Edge::system() };
+    let local = Local {
+        decider,
+        caller: Caller::local(),
+        bases: setup::bases(&config),
+        config,
+        edge: Edge::system(),
+        explain: arguments.explain,
+        words: arguments.explain && !arguments.json,
+    };
     let input: Box<dyn BufRead> = match &arguments.file {
         Some(file) => {
             Box::new(BufReader::new(File::open(file).with_context(|| format!("cannot open `{}`", file.display()))?))
@@ -76,6 +92,16 @@ struct Local {
     bases: Vec<chartgate_model::FhirBase>,
     config: Config,
     edge: Edge,
+    /// wants the trace, whatever a line says
+    explain: bool,
+    /// answers in words, not JSON
+    words: bool,
+}
+
+/// What came of one line that is a request.
+enum Decided {
+    Answered(Box<Answer>, Box<DecisionRequest>),
+    BadToken { id: String, simulate: bool, error: TokenError },
 }
 
 impl Local {
@@ -84,7 +110,7 @@ impl Local {
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         let mut ended = Ended::Done;
         let limit = self.config.limits.body_bytes;
-        loop {
+        for number in 1.. {
             let mut line = Vec::new();
             // SECURITY: bounded, so that a line without an end is an error and not all of memory.
             let read = input.by_ref().take(limit as u64 + 2).read_until(b'\n', &mut line)?;
@@ -104,20 +130,16 @@ impl Local {
             } else {
                 self.line(line.trim_ascii()).await
             };
-            match answer {
-                Ok(answer) => serde_json::to_writer(&mut out, &answer)?,
-                Err(problem) => {
-                    ended = Ended::No;
-                    serde_json::to_writer(&mut out, &error_line(&problem))?;
-                }
+            if answer.is_err() {
+                ended = Ended::No;
             }
-            out.write_all(b"\n")?;
+            self.write(&mut out, number, answer)?;
         }
         out.flush()?;
         Ok(ended)
     }
 
-    async fn line(&self, line: &[u8]) -> Result<serde_json::Value, Problem> {
+    async fn line(&self, line: &[u8]) -> Result<Decided, Problem> {
         let context = Context {
             caller: &self.caller,
             bases: &self.bases,
@@ -128,14 +150,31 @@ impl Local {
             policy_header: None,
         };
         let id = (self.edge.new_id)();
-        let request = match context.read(line).await? {
+        let mut request = match context.read(line).await? {
             Decidable::Request(request) => request,
-            Decidable::BadToken { simulate, error, .. } => {
-                return Ok(serde_json::json!(token_denial(id, simulate, &error)));
-            }
+            Decidable::BadToken { simulate, error, .. } => return Ok(Decided::BadToken { id, simulate, error }),
         };
+        request.explain |= self.explain;
         let asked = Asked { id, caller: &self.caller.name, face: "offline", request: &request };
         let answer = self.decider.decide(asked).await.map_err(|error| Problem::member("policy", error.to_string()))?;
-        Ok(serde_json::json!(AnswerBody::of(answer, &request)))
+        Ok(Decided::Answered(Box::new(answer), request))
+    }
+
+    /// In words a page for each line, with a blank line behind it; in JSON one line for each.
+    fn write(&self, out: &mut impl Write, number: usize, decided: Result<Decided, Problem>) -> anyhow::Result<()> {
+        if self.words {
+            let page = match decided {
+                Ok(Decided::Answered(answer, request)) => explain::decision(&request, &answer),
+                Ok(Decided::BadToken { error, .. }) => explain::bad_token(&error),
+                Err(problem) => explain::problem(number, &problem),
+            };
+            return Ok(writeln!(out, "{page}")?);
+        }
+        let line = match decided {
+            Ok(Decided::Answered(answer, request)) => serde_json::json!(AnswerBody::of(*answer, &request)),
+            Ok(Decided::BadToken { id, simulate, error }) => serde_json::json!(token_denial(id, simulate, &error)),
+            Err(problem) => error_line(&problem),
+        };
+        Ok(writeln!(out, "{line}")?)
     }
 }

@@ -5,6 +5,7 @@
 mod decide;
 mod demo;
 mod directory;
+mod explain;
 mod policy;
 mod serve;
 mod setup;

@@ -155,7 +155,11 @@ fn said_by(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
 fn count_lines(folder: &Path) -> anyhow::Result<u64> {
     let mut count = 0;
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read `{}`", folder.display()))? {
-        let text = std::fs::read_to_string(entry?.path())?;
+        let file = entry?.path();
+        if file.extension().is_none_or(|extension| extension != "jsonl") {
+            continue;
+        }
+        let text = std::fs::read_to_string(file)?;
         count += text.lines().filter(|line| !line.trim().is_empty()).count() as u64;
     }
     Ok(count)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::{Ended, demo, setup};
 use crate::audit::{DecisionLog, Durability, LogOptions, Recorder};
@@ -19,6 +19,9 @@ use crate::http::{Gate, State, bind, serve};
 use crate::rollout::Rollout;
 use crate::store::Store;
 use crate::tokens::Issuers;
+
+/// Upper bounds of the buckets of `chartgate_decision_seconds`.
+const SECONDS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -71,8 +74,9 @@ async fn host(arguments: &Arguments, config: Config) -> anyhow::Result<Ended> {
     if arguments.demo {
         demo::fill(&store, (edge.now)())?;
     }
-    let registry =
-        setup::registry(&config, &setup::policies_dir(arguments.policies.as_ref(), &config), arguments.demo)?;
+    let policies = setup::policies_dir(arguments.policies.as_ref(), &config);
+    let compiled = config.policies.compiled_cache.then(|| data.join("compiled"));
+    let registry = setup::registry(&config, &policies, arguments.demo, compiled.as_deref())?;
     let initial = config.policies.initial.as_deref().and_then(chartgate_model::ReleasePin::parse);
     let rollout = Arc::new(Rollout::start(Arc::clone(&store), registry, initial.as_ref())?);
     let state = Arc::new(state(arguments.demo, &config, &data, edge, store, rollout)?);
@@ -114,7 +118,7 @@ fn state(
         recorder: Recorder::Log(log(format!("{stem}-decisions"))?),
         engine_version: setup::ENGINE_VERSION,
     };
-    let handle = PrometheusBuilder::new().install_recorder().context("metrics do not start")?;
+    let handle = measures()?;
     Ok(State {
         decider,
         people: People::new(config, demo),
@@ -128,6 +132,16 @@ fn state(
         metrics: Some(handle),
         edge,
     })
+}
+
+/// Prometheus histograms: rounds are whole numbers up to three, and a decision takes microseconds.
+fn measures() -> anyhow::Result<PrometheusHandle> {
+    let named = |name: &str| Matcher::Full(name.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(named("chartgate_policy_rounds"), &[0.0, 1.0, 2.0, 3.0])?
+        .set_buckets_for_metric(named("chartgate_decision_seconds"), &SECONDS)?
+        .install_recorder()
+        .context("metrics do not start")
 }
 
 /// Completes at SIGTERM or SIGINT.

@@ -18,11 +18,16 @@ pub(super) fn policies_dir(flag: Option<&PathBuf>, config: &Config) -> PathBuf {
     flag.or(config.policies.dir.as_ref()).cloned().unwrap_or_else(|| PathBuf::from("policies"))
 }
 
-/// Open and verify every release of a folder.
+/// Open and verify every release of a folder; with `compiled`, what is compiled is kept there.
 ///
 /// SECURITY: keys inside the policies folder are trusted only where nobody relies on the answer (a
 /// demo, offline decisions without configured keys): whoever can write the folder could sign for it.
-pub(super) fn registry(config: &Config, folder: &Path, trust_folder: bool) -> anyhow::Result<Arc<Registry>> {
+pub(super) fn registry(
+    config: &Config,
+    folder: &Path,
+    trust_folder: bool,
+    compiled: Option<&Path>,
+) -> anyhow::Result<Arc<Registry>> {
     let keys = if !config.policies.trusted_keys.is_empty() {
         TrustedKeys::from_files(&config.policies.trusted_keys)?
     } else if trust_folder {
@@ -36,7 +41,7 @@ pub(super) fn registry(config: &Config, folder: &Path, trust_folder: bool) -> an
         memory_bytes: config.limits.memory_bytes,
         ..RuntimeLimits::default()
     };
-    let runtime = Runtime::new(limits).context("the engine does not start")?;
+    let runtime = Runtime::with_cache(limits, compiled).context("the engine does not start")?;
     Ok(Arc::new(Registry::open(runtime, folder, keys)?))
 }
 

@@ -2,6 +2,7 @@
 
 use chartgate_model::strict::{self, StrictError};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::http::problem::Problem;
 
@@ -24,6 +25,32 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], depth_max: usize) -> Resul
             }
         };
         Problem::member(place(&path), detail)
+    })
+}
+
+/// The same for a text that is an object and may have members beyond those of `T`.
+pub(crate) fn object<T: DeserializeOwned>(bytes: &[u8], depth_max: usize) -> Result<T, Problem> {
+    let raw: Box<RawValue> = read(bytes, depth_max)?;
+    part(&raw, "body")
+}
+
+/// Read an object out of a text that was [`read`].
+///
+/// SECURITY: a derived struct would also take a list, by position.
+pub(crate) fn part<T: DeserializeOwned>(raw: &RawValue, name: &str) -> Result<T, Problem> {
+    if !raw.get().starts_with('{') {
+        return Err(Problem::member(name, "has to be an object"));
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(raw.get());
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // SECURITY: the parser's own words would quote the value.
+        let path = place(&error.path().to_string());
+        let member = match (name, path.as_str()) {
+            ("body", _) => path,
+            (_, "body") => name.to_owned(),
+            _ => format!("{name}.{path}"),
+        };
+        Problem::member(member, "has the wrong form")
     })
 }
 
@@ -97,6 +124,26 @@ mod tests {
             assert_eq!(refused(text).member.as_deref(), Some(member), "{text}");
         }
         assert!(refused(r#"{"request":{}}"#).detail.contains("`url`"));
+    }
+
+    #[test]
+    fn a_list_never_stands_for_an_object() {
+        #[derive(Debug, Deserialize)]
+        struct Open {
+            name: String,
+        }
+        let refused = |text: &str| object::<Open>(text.as_bytes(), 8).unwrap_err().member;
+        assert_eq!(object::<Open>(br#" {"name":"x","more":1}"#, 8).unwrap().name, "x");
+        assert_eq!(refused(r#"["x"]"#).as_deref(), Some("body"));
+        assert_eq!(refused(r#"{"name":1}"#).as_deref(), Some("name"));
+        assert_eq!(refused(r#"{"name":"x","more":{"a":1,"a":1}}"#).as_deref(), Some("more.a"));
+        let part = |text: &str| {
+            let raw: Box<RawValue> = serde_json::from_str(text).unwrap();
+            super::part::<Open>(&raw, "subject").unwrap_err().member
+        };
+        assert_eq!(part(r#"["x"]"#).as_deref(), Some("subject"));
+        assert_eq!(part(r#"{"name":1}"#).as_deref(), Some("subject.name"));
+        assert_eq!(part(r#"{}"#).as_deref(), Some("subject"));
     }
 
     #[test]

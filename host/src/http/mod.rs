@@ -1,10 +1,12 @@
 //! The faces: what callers and operators see over HTTP. All routes stand on this page.
 
 pub mod admin;
+mod authzen;
 pub mod caller;
 mod decide;
 mod health;
 mod json;
+mod judge;
 mod openapi;
 pub mod problem;
 mod serve;
@@ -14,7 +16,8 @@ pub mod wire;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post, put};
+use axum::middleware;
+use axum::routing::{any, get, post, put};
 
 pub use serve::{Bound, ServeError, bind, serve};
 pub use state::{Gate, State};
@@ -23,10 +26,23 @@ pub use state::{Gate, State};
 pub fn public(state: Arc<State>) -> Router {
     Router::new()
         .route("/v1/decide", post(decide::decide))
+        .nest("/access", access())
+        // Nesting leaves out the bare prefix with its slash.
+        .route("/access/", any(authzen::no_route).layer(middleware::from_fn(authzen::echo)))
         .route("/openapi.json", get(openapi::document))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .with_state(state)
+}
+
+/// OpenID AuthZEN: its answers carry the request's `X-Request-ID`, those of unknown paths included.
+fn access() -> Router<Arc<State>> {
+    Router::new()
+        .route("/v1/evaluation", post(authzen::evaluation))
+        .route("/v1/evaluations", post(authzen::evaluations))
+        .fallback(authzen::no_route)
+        .method_not_allowed_fallback(authzen::no_method)
+        .layer(middleware::from_fn(authzen::echo))
 }
 
 /// Health, metrics, administration.

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use crate::http::{admin, decide, health, problem, wire};
+use crate::http::{admin, authzen, decide, health, problem, wire};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,6 +14,8 @@ use crate::http::{admin, decide, health, problem, wire};
     ),
     paths(
         decide::decide,
+        authzen::evaluation,
+        authzen::evaluations,
         health::livez,
         health::readyz,
         health::metrics,
@@ -28,6 +30,10 @@ use crate::http::{admin, decide, health, problem, wire};
     components(schemas(
         wire::DecideBody,
         wire::AnswerBody,
+        authzen::EvaluationBody,
+        authzen::EvaluationsBody,
+        authzen::EvaluationAnswer,
+        authzen::EvaluationsAnswer,
         problem::Problem,
         health::Ready,
         admin::releases::ReleaseRow,

@@ -5,9 +5,10 @@
 
 mod answer;
 mod content;
+mod facts;
 
 use chartgate_model::parse::{ParseLimits, RawRequest, parse};
-use chartgate_model::{DecisionRequest, FhirBase, Millis, Relationship, ReleasePin, Stored, Subject, SubjectKind};
+use chartgate_model::{DecisionRequest, FhirBase, Millis, ReleasePin, Stored, Subject, SubjectKind};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -18,119 +19,85 @@ use crate::http::caller::Caller;
 use crate::http::json;
 use crate::http::problem::Problem;
 use crate::http::wire::content::{bytes, checked};
+use crate::http::wire::facts::relationships;
 use crate::tokens::{Issuers, TokenError};
 
 pub use answer::{AnswerBody, error_line, token_denial};
+pub(super) use answer::{FactsStamp, ObligationBody, PolicyStamp, ReasonBody, TraceRow};
+pub(super) use facts::FactsBody;
 
 /// Nesting of a request; FHIR content inside it may use most of it.
-const DEPTH_MAX: usize = 96;
+pub(super) const DEPTH_MAX: usize = 96;
 
 /// `POST /v1/decide`: one FHIR interaction.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecideBody {
     /// tenant, `default` when absent
-    tenant: Option<String>,
+    pub(super) tenant: Option<String>,
     /// name of a configured base, `default` when absent
-    fhir: Option<String>,
-    request: RequestBody,
+    pub(super) fhir: Option<String>,
+    pub(super) request: RequestBody,
     /// the vouched subject; not together with an `authorization` header
-    subject: Option<SubjectBody>,
+    pub(super) subject: Option<SubjectBody>,
     /// what the caller fetched, by `Type/id` or `Type/id/_history/v`; `null`: fetched and absent
     #[serde(default)]
     #[schema(value_type = Object)]
-    stored: BTreeMap<String, Option<Box<RawValue>>>,
+    pub(super) stored: BTreeMap<String, Option<Box<RawValue>>>,
     /// shorthand for one entry of `stored`
     #[schema(value_type = Option<Object>)]
-    resource: Option<Box<RawValue>>,
-    facts: Option<FactsBody>,
+    pub(super) resource: Option<Box<RawValue>>,
+    pub(super) facts: Option<FactsBody>,
     /// obligations the caller can carry out
     #[serde(default)]
-    obligations: Vec<String>,
+    pub(super) obligations: Vec<String>,
     /// `name@version` or `sha256:…`
-    policy: Option<String>,
+    pub(super) policy: Option<String>,
     /// wants the trace
     #[serde(default)]
-    explain: bool,
+    pub(super) explain: bool,
     /// asks what would be decided, by any release and at any time
     #[serde(default)]
-    simulate: bool,
+    pub(super) simulate: bool,
     /// the time of a simulation, RFC 3339
-    at: Option<String>,
+    pub(super) at: Option<String>,
 }
 
 /// The FHIR request as the FHIR server got it.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RequestBody {
-    method: String,
+pub(super) struct RequestBody {
+    pub(super) method: String,
     /// relative to the base, or absolute under it
-    url: String,
+    pub(super) url: String,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    pub(super) headers: BTreeMap<String, String>,
     /// JSON, or a string holding raw JSON or a form
     #[schema(value_type = Option<Object>)]
-    body: Option<Box<RawValue>>,
+    pub(super) body: Option<Box<RawValue>>,
 }
 
 /// Who asks, on the caller's word.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct SubjectBody {
+pub(super) struct SubjectBody {
     /// `patient`, `proxy`, `provider`, `system`; follows from the type of `user` where that is clear.
     /// `system`, a client without a user, has to be said, and enabled at this host
-    kind: Option<String>,
+    pub(super) kind: Option<String>,
     /// `Practitioner/17`; absent for `system` and for nobody else
-    user: Option<String>,
+    pub(super) user: Option<String>,
     /// OAuth client identifier
     #[serde(default)]
-    client: String,
+    pub(super) client: String,
     /// granted scopes
     #[serde(default)]
-    scope: String,
+    pub(super) scope: String,
     /// launch patient, a bare id
-    patient: Option<String>,
+    pub(super) patient: Option<String>,
     /// launch encounter, a bare id
-    encounter: Option<String>,
+    pub(super) encounter: Option<String>,
     /// when the token ends, RFC 3339
-    expires: Option<String>,
-}
-
-/// What the caller vouches for.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct FactsBody {
-    #[serde(default)]
-    relationships: Vec<RelationshipFact>,
-}
-
-/// A relationship between a user and a patient.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RelationshipFact {
-    user: String,
-    patient: String,
-    kind: String,
-    #[serde(default = "full")]
-    level: String,
-    #[serde(default = "active")]
-    status: String,
-    #[serde(default = "ordinary")]
-    via: String,
-    start: Option<String>,
-    end: Option<String>,
-}
-
-fn full() -> String {
-    "full".into()
-}
-
-fn active() -> String {
-    "active".into()
-}
-
-fn ordinary() -> String {
-    "ordinary".into()
+    pub(super) expires: Option<String>,
 }
 
 /// Whether a parsed request can go on to a decision.
@@ -172,7 +139,11 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Read one body.
     pub async fn read(&self, bytes: &[u8]) -> Result<Decidable, Problem> {
-        let body: DecideBody = json::read(bytes, DEPTH_MAX)?;
+        self.decidable(json::read(bytes, DEPTH_MAX)?).await
+    }
+
+    /// Judge a body that was read, or put together by another face.
+    pub(super) async fn decidable(&self, body: DecideBody) -> Result<Decidable, Problem> {
         self.rights(&body)?;
         let tenant = body.tenant.clone().unwrap_or_else(|| "default".into());
         crate::store::validate::tenant(&tenant).map_err(|error| Problem::member("tenant", error.message))?;
@@ -192,7 +163,7 @@ impl Context<'_> {
         let break_glass = break_glass::markers(&body.request.headers, Some(&subject.scope));
         let request = self.fhir_request(&body.request, base)?;
         let stored = stored(&body, &request)?;
-        let relationships = relationships(body.facts.unwrap_or(FactsBody { relationships: Vec::new() }))?;
+        let relationships = relationships(body.facts.unwrap_or_default())?;
         let DecideBody { obligations, explain, simulate, .. } = body;
         let base = base.clone();
         let request = DecisionRequest {
@@ -383,25 +354,4 @@ fn stored(body: &DecideBody, request: &chartgate_model::FhirRequest) -> Result<V
         stored.push(checked(&key, Some(raw), "resource")?);
     }
     Ok(stored)
-}
-
-fn relationships(given: FactsBody) -> Result<Vec<Relationship>, Problem> {
-    let read = |(at, fact): (usize, RelationshipFact)| {
-        let member = |name: &str| format!("facts.relationships[{at}].{name}");
-        let time = |name: &str, text: Option<String>| {
-            text.map(|text| Millis::parse(&text).map_err(|error| Problem::member(member(name), error.to_string())))
-                .transpose()
-        };
-        if fact.kind == "self" {
-            return Err(Problem::member(member("kind"), "`self` is never given: it follows from the user"));
-        }
-        let (start, end) = (time("start", fact.start)?, time("end", fact.end)?);
-        let RelationshipFact { user, patient, kind, level, status, via, .. } = fact;
-        let source = crate::facts::CALLER.into();
-        let relationship = Relationship { user, patient, kind, level, status, via, source, start, end };
-        crate::store::validate::relationship(&relationship)
-            .map_err(|error| Problem::member(member(error.member), error.message))?;
-        Ok(relationship)
-    };
-    given.relationships.into_iter().enumerate().map(read).collect()
 }

@@ -12,7 +12,7 @@ impl<'a> Walk<'_, 'a> {
         on: Option<&'static ResourceType>,
         clauses: &[Clause<'a>],
     ) -> Result<Permit, Stop> {
-        if let Some(on) = on.filter(|on| on.class != Class::Patient)
+        if let Some(on) = on.filter(|on| on.class != Class::Patient || self.is_system())
             && clauses.iter().all(|clause| clause.filter.is_empty())
         {
             return self.directory(on, clauses);

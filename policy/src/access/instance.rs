@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::access::reach::{Failures, Stop};
+use crate::access::reach::{Failures, Reach, Stop};
 use crate::access::relationship::Standing;
 use crate::compartment::{Membership, membership, own_chart};
 use crate::decide::{Permit, Walk};
@@ -13,8 +13,9 @@ use crate::json::{Json, Malformed, Value};
 use crate::reason::Reason;
 use crate::rule::Rule;
 use crate::scope::{Clause, Letters};
+use crate::search::parameters::counts;
 use crate::tables::{Class, ResourceType};
-use crate::types::Interaction;
+use crate::types::{Interaction, SubjectKind};
 
 /// The reason of a permit that rests on the type alone.
 pub(crate) fn type_reason(on: &ResourceType) -> Option<Reason> {
@@ -43,15 +44,14 @@ impl<'a> Walk<'_, 'a> {
         clauses: &[Clause<'a>],
     ) -> Result<Permit, Stop> {
         let id = self.request.id.ok_or(Reason::RequestMalformed)?;
-        // Each version, or each resource of the patient, is a resource of its own.
-        if form == Form::Everything
-            || (form == Form::InstanceHistory && on.class == Class::Patient && on.name != "Patient")
-        {
-            let standing = if form == Form::Everything { self.by_id(clauses, id)? } else { self.by_scope(clauses)? };
+        let unfiltered: Vec<Clause<'a>> = clauses.iter().filter(|clause| clause.filter.is_empty()).cloned().collect();
+        let anybodys = on.class != Class::Patient || self.is_system();
+        if form == Form::Everything {
+            self.everything_asked()?;
+            let standing = self.by_id(clauses, id)?;
             return self.filtered(standing);
         }
-        let unfiltered: Vec<Clause<'a>> = clauses.iter().filter(|clause| clause.filter.is_empty()).cloned().collect();
-        if !unfiltered.is_empty() && on.class != Class::Patient {
+        if !unfiltered.is_empty() && anybodys {
             return self.directory(on, &unfiltered);
         }
         if !unfiltered.is_empty() && on.name == "Patient" {
@@ -61,10 +61,15 @@ impl<'a> Walk<'_, 'a> {
                 verdict => return verdict.map(|standing| Permit::by(standing.reason, standing.end_ms)),
             }
         }
+        if form == Form::InstanceHistory {
+            // Each version is a resource of its own: the current one says nothing of the others.
+            let standing = self.by_scope(clauses)?;
+            return self.filtered(standing);
+        }
         match self.stored(on, id)? {
             Image::Absent => {
                 self.trace.fail(Rule::Content, || format!("{}/{id} is not there", on.name));
-                Err(Reason::ContentAbsent.into())
+                self.unseen(Reason::ContentAbsent, clauses)
             }
             Image::Content(bytes) => {
                 let standing = self.image(bytes, on, Some(id), Letters::R, clauses)?;
@@ -74,11 +79,24 @@ impl<'a> Walk<'_, 'a> {
                 let standing = self.by_scope(clauses)?;
                 self.filtered(standing)
             }
-            Image::Withheld => Err(Reason::ContentMissing.into()),
+            Image::Withheld => self.unseen(Reason::ContentMissing, clauses),
         }
     }
 
-    /// Type-level reads of shared and definitional types: the clause has to be alive, nothing more.
+    /// What was not seen is not judged, so it is refused.
+    fn unseen(&mut self, reason: Reason, clauses: &[Clause<'a>]) -> Result<Permit, Stop> {
+        Rule::Content.refuse(reason)?;
+        let standing = self.by_scope(clauses)?;
+        Ok(Permit::by(standing.reason, standing.end_ms))
+    }
+
+    /// Nobody's relationships count: a client acts by its own scopes. [`Walk::clauses`] has left it
+    /// `system/` clauses only.
+    pub(crate) fn is_system(&self) -> bool {
+        self.request.subject.kind == SubjectKind::System
+    }
+
+    /// Where whose data it is does not count: the clause has to be alive, nothing more.
     pub(crate) fn directory(&mut self, on: &ResourceType, clauses: &[Clause<'a>]) -> Result<Permit, Stop> {
         let standing = self.by_scope(clauses)?;
         Ok(Permit::by(type_reason(on).unwrap_or(standing.reason), standing.end_ms))
@@ -88,9 +106,10 @@ impl<'a> Walk<'_, 'a> {
     pub(crate) fn by_scope(&mut self, clauses: &[Clause<'a>]) -> Result<Standing, Stop> {
         let mut failures = Failures::default();
         for clause in clauses {
-            let verdict = match self.people.bound(clause, &mut self.trace) {
-                Ok(None) => Ok(Standing { reason: Reason::PermittedPatients, end_ms: None }),
-                Ok(Some(patient)) => self.people.standing(patient, false, &mut self.trace),
+            let verdict = match self.people.reach(clause, &mut self.trace) {
+                Ok(Reach::Anybody) => Ok(Standing::SYSTEM),
+                Ok(Reach::OfUser) => Ok(Standing { reason: Reason::PermittedPatients, end_ms: None }),
+                Ok(Reach::Launch(patient)) => self.people.standing(patient, false, &mut self.trace),
                 Err(reason) => Err(reason.into()),
             };
             match verdict {
@@ -117,8 +136,24 @@ impl<'a> Walk<'_, 'a> {
         Err(failures.into_stop(Reason::ScopeInsufficient))
     }
 
+    /// `$everything` takes its own parameters only (FHIR R4, Patient, operation everything).
+    fn everything_asked(&mut self) -> Result<(), Reason> {
+        let known = |name| matches!(name, "start" | "end" | "_since" | "_type" | "_count" | "_format" | "_pretty");
+        match self.request.parameters.iter().find(|parameter| !known(parameter.name)) {
+            Some(parameter) => {
+                self.trace.fail(Rule::SearchParameters, || format!("`{}`", parameter.name));
+                Rule::SearchParameters.refuse(Reason::SearchParameterRefused)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A permit that rests on the caller judging each resource of the answer.
     pub(crate) fn filtered(&mut self, standing: Standing) -> Result<Permit, Stop> {
+        if self.request.parameters.iter().any(counts) {
+            self.trace.fail(Rule::Narrowing, || String::from("a count would tell of what is out of reach"));
+            Rule::Narrowing.refuse(Reason::SearchNotNarrowable)?;
+        }
         let mut permit = Permit::by(standing.reason, standing.end_ms);
         self.oblige(&mut permit, "response-filter", String::from("{}"))?;
         Ok(permit)
@@ -159,7 +194,7 @@ impl<'a> Walk<'_, 'a> {
         let members = membership(resource, on, self.request.base, &self.settings).map_err(malformed)?;
         let mut failures = Failures::default();
         for clause in clauses {
-            let matches = clause.filter.matches(resource).map_err(malformed)?;
+            let matches = clause.filter.matches(resource, self.request.base).map_err(malformed)?;
             if !clause.filter.is_empty() {
                 self.granular_step(clause, matches);
             }
@@ -204,7 +239,7 @@ impl<'a> Walk<'_, 'a> {
         members: &Membership,
         writing: bool,
     ) -> Result<Standing, Stop> {
-        if on.class != Class::Patient {
+        if on.class != Class::Patient || self.is_system() {
             return self.by_scope(core::slice::from_ref(clause));
         }
         let standing = self.conferred(clause, members, writing)?;

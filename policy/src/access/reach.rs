@@ -60,6 +60,17 @@ pub(crate) enum Circle {
     Unbounded,
 }
 
+/// Whom a clause speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach<'a> {
+    /// the launch patient alone
+    Launch(&'a str),
+    /// everybody the user may reach
+    OfUser,
+    /// anybody: a client without a user, by its own scopes
+    Anybody,
+}
+
 /// What is known about the people of one request.
 pub(crate) struct People<'r, 'a> {
     request: &'r Request<'a>,
@@ -70,14 +81,14 @@ impl<'r, 'a> People<'r, 'a> {
         Self { request }
     }
 
-    /// The launch patient of a `patient/` clause; `None` for a `user/` clause.
+    /// Whom a clause speaks of.
     ///
     /// SECURITY: a missing launch patient never degrades `patient/` to a check by type alone.
-    pub(crate) fn bound(&self, clause: &Clause<'_>, trace: &mut Trace) -> Result<Option<&'a str>, Reason> {
+    pub(crate) fn reach(&self, clause: &Clause<'_>, trace: &mut Trace) -> Result<Reach<'a>, Reason> {
         match clause.context {
-            Context::User => return Ok(None),
+            Context::System => return Ok(Reach::Anybody),
+            Context::User => return Ok(Reach::OfUser),
             Context::Patient => {}
-            Context::System => return Err(Reason::SystemNotEnabled),
         }
         let patient = self.request.subject.patient.ok_or(Reason::LaunchPatientMissing);
         let patient = patient.and_then(|id| if is_id(id) { Ok(id) } else { Err(Reason::LaunchPatientInvalid) });
@@ -85,7 +96,7 @@ impl<'r, 'a> People<'r, 'a> {
             Ok(id) => trace.pass(Rule::LaunchPatient, || format!("{} is bound to Patient/{id}", clause.text)),
             Err(reason) => trace.fail(Rule::LaunchPatient, || format!("{}: {}", clause.text, reason.code())),
         }
-        patient.map(Some)
+        patient.map(Reach::Launch)
     }
 
     /// Whether a clause reaches a patient, and by what right.
@@ -96,11 +107,13 @@ impl<'r, 'a> People<'r, 'a> {
         writing: bool,
         trace: &mut Trace,
     ) -> Result<Standing, Stop> {
-        if let Some(launch) = self.bound(clause, trace)?
-            && launch != patient
-        {
-            trace.fail(Rule::LaunchPatient, || format!("{} does not reach Patient/{patient}", clause.text));
-            Rule::LaunchPatient.refuse(Reason::NotLaunchPatient)?;
+        match self.reach(clause, trace)? {
+            Reach::Anybody => return Ok(Standing::SYSTEM),
+            Reach::Launch(launch) if launch != patient => {
+                trace.fail(Rule::LaunchPatient, || format!("{} does not reach Patient/{patient}", clause.text));
+                Rule::LaunchPatient.refuse(Reason::NotLaunchPatient)?;
+            }
+            Reach::Launch(_) | Reach::OfUser => {}
         }
         self.standing(patient, writing, trace)
     }

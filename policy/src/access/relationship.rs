@@ -46,13 +46,18 @@ pub(crate) struct Standing {
     pub(crate) end_ms: Option<u64>,
 }
 
+impl Standing {
+    /// A client without a user: its scopes are all it needs.
+    pub(crate) const SYSTEM: Self = Self { reason: Reason::SystemClient, end_ms: None };
+}
+
 /// Read a relationship fact.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Entries<'_>, Malformed> {
     let json = Json::parse(bytes)?;
     let root = json.root();
-    let truncated = match root.get("truncated")?.and_then(Value::literal) {
-        Some("true") => true,
-        Some("false") | None => false,
+    let truncated = match root.get("truncated")?.map(Value::literal) {
+        Some(Some("true")) => true,
+        Some(Some("false")) | None => false,
         Some(_) => return Err(Malformed),
     };
     let entries = root.get("entries")?.filter(|entries| entries.is_array()).ok_or(Malformed)?;
@@ -157,6 +162,10 @@ fn live<'e>(
                 Ok(()) => {
                     source_end =
                         Some(source_end.map_or(one.end_ms, |known| known.zip(one.end_ms).map(|(a, b)| a.max(b))))
+                }
+                // One restriction in force beats every other period of the source.
+                Err(reason @ (Reason::RelationshipLevelUnsupported | Reason::RelationshipReadOnly)) => {
+                    return Err(reason);
                 }
                 Err(reason) => failure = failure.max(reason),
             }

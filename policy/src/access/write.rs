@@ -11,7 +11,7 @@ use crate::interaction::Form;
 use crate::json::{Json, Value, push_quoted};
 use crate::reason::Reason;
 use crate::rule::Rule;
-use crate::scope::{Clause, Letters, covering};
+use crate::scope::{Clause, Letters};
 use crate::tables::{Class, ResourceType};
 use crate::types::Interaction;
 
@@ -60,6 +60,8 @@ impl<'a> Walk<'_, 'a> {
         };
         let after = self.image(body, on, Some(id), Letters::U, clauses)?;
         match self.stored(on, id)? {
+            // No app registers patients, by whatever form.
+            Image::Absent if on.name == "Patient" => Err(Reason::ContentAbsent.into()),
             // Update-as-create belongs to `u` (SMART App Launch 2.2).
             Image::Absent => Ok(Permit::by(after.reason, after.end_ms)),
             Image::Withheld => Err(Reason::ContentMissing.into()),
@@ -103,7 +105,7 @@ impl<'a> Walk<'_, 'a> {
 
     /// An answer that carries the resource is a read: without the right to read, it must not.
     fn returns(&mut self, on: &'static ResourceType, permit: &mut Permit) -> Result<(), Stop> {
-        let readers = covering(self.request.subject.scope, self.version, Some(on), Letters::R);
+        let readers = self.clauses(Some(on), Letters::R).unwrap_or_default();
         let body = self.request.body.ok_or(Reason::RequestMalformed)?;
         match self.image(body, on, None, Letters::R, &readers) {
             Ok(_) => Ok(()),

@@ -5,16 +5,18 @@
 //! each would permit, filtering included where that is demanded.
 
 pub(crate) mod filter;
-mod parameters;
+pub(crate) mod parameters;
+pub(crate) mod path;
 mod pins;
 mod rows;
+mod value;
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::access::instance::type_reason;
-use crate::access::reach::{Circle, Failures, Stop};
+use crate::access::reach::{Circle, Failures, Reach, Stop};
 use crate::access::relationship::Standing;
 use crate::decide::{Permit, Walk};
 use crate::json::push_quoted;
@@ -36,7 +38,7 @@ impl<'a> Walk<'_, 'a> {
         let vetted = self.vetted(on)?;
         let pins = Pins::read(self.request, on)?;
         let rows = self.rows(on, clauses, &pins)?;
-        let (reason, expires) = reason_for(on, &rows);
+        let (reason, expires) = if self.is_system() { (Reason::SystemClient, None) } else { reason_for(on, &rows) };
         let mut permit = Permit::by(reason, expires);
         match self.narrowing(on, &pins, &rows) {
             Narrowing::AsItStands => {}
@@ -51,7 +53,7 @@ impl<'a> Walk<'_, 'a> {
             Narrowing::NoOneRequest => self.filter_answer(&mut permit, &vetted, Reason::SearchNotNarrowable)?,
         }
         // Rows of exclusive types may name others too, and included resources are not narrowed.
-        let beyond = vetted.includes || (on.exclusive && Rule::Exclusive.enforced());
+        let beyond = vetted.includes || (on.exclusive && !self.is_system() && Rule::Exclusive.enforced());
         if beyond && permit.obligations.iter().all(|obligation| obligation.id != "response-filter") {
             self.filter_answer(&mut permit, &vetted, Reason::ObligationNotSupported)?;
         }
@@ -114,10 +116,18 @@ impl<'a> Walk<'_, 'a> {
 
     /// The patients whose rows one clause reaches.
     fn patients(&mut self, on: &'static ResourceType, clause: &Clause<'a>, pins: &Pins<'a>) -> Result<Patients, Stop> {
-        let launch = self.people.bound(clause, &mut self.trace)?;
+        let launch = match self.people.reach(clause, &mut self.trace)? {
+            Reach::Anybody => return Ok(Patients::NotSpecific),
+            Reach::OfUser => None,
+            Reach::Launch(launch) => Some(launch),
+        };
         if on.class != Class::Patient {
             if let Some(launch) = launch {
                 self.people.standing(launch, false, &mut self.trace)?;
+            }
+            // Rows of a patient's compartment tell of that patient, whatever their type.
+            if let Some((_, patient)) = self.request.compartment {
+                self.people.reaches(clause, patient, false, &mut self.trace)?;
             }
             return Ok(Patients::NotSpecific);
         }

@@ -8,7 +8,7 @@ use alloc::string::String;
 
 use crate::settings::Settings;
 use crate::tables::{Kind, ResourceType, Version};
-use crate::types::{Interaction, Request};
+use crate::types::{Interaction, Parameter, Request};
 
 /// What the parameters ask beyond rows of the type.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,16 +42,8 @@ pub(crate) fn vet(
                 vetted.includes = true;
                 true
             }
-            ("_summary", None) => {
-                vetted.counts |= parameter.value == "count";
-                true
-            }
-            ("_total", None) => {
-                vetted.counts |= parameter.value != "none";
-                true
-            }
-            ("_count", None) => {
-                vetted.counts |= !parameter.value.bytes().any(|b| (b'1'..=b'9').contains(&b));
+            ("_summary" | "_total" | "_count", None) => {
+                vetted.counts |= counts(parameter);
                 true
             }
             ("_elements" | "_format" | "_pretty" | "_since" | "_offset", None) => true,
@@ -64,6 +56,16 @@ pub(crate) fn vet(
         }
     }
     Ok(vetted)
+}
+
+/// Whether a parameter asks for a count: it would tell of rows that are taken out of the answer.
+pub(crate) fn counts(parameter: &Parameter<'_>) -> bool {
+    match parameter.name {
+        "_summary" => parameter.value.eq_ignore_ascii_case("count"),
+        "_total" => parameter.value != "none",
+        "_count" => !parameter.value.bytes().any(|b| (b'1'..=b'9').contains(&b)),
+        _ => false,
+    }
 }
 
 /// A parameter of the searched type, with a modifier that stays on it.

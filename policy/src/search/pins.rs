@@ -16,8 +16,8 @@ pub(crate) struct Pins<'a> {
     pub(crate) patients: Option<Vec<&'a str>>,
     /// positions of the parameters a narrowing replaces
     pub(crate) replaced: Vec<usize>,
-    /// the pins alone keep every row to these patients
-    sufficient: bool,
+    /// the patients of each pin that keeps every row to its own by itself
+    sufficient: Vec<Vec<&'a str>>,
 }
 
 impl<'a> Pins<'a> {
@@ -26,7 +26,7 @@ impl<'a> Pins<'a> {
     /// SECURITY: a parameter with a modifier never pins (`patient:not=1`), and neither does one that
     /// names a role: `performer=Patient/1` returns other people's rows.
     pub(crate) fn read(request: &Request<'a>, on: &'static ResourceType) -> Result<Self, Reason> {
-        let mut pins = Self { patients: None, replaced: Vec::new(), sufficient: false };
+        let mut pins = Self { patients: None, replaced: Vec::new(), sufficient: Vec::new() };
         match request.compartment {
             // Rows are in a compartment by any of its parameters, roles among them.
             Some(("Patient", id)) => pins.also(Vec::from([id])),
@@ -43,7 +43,9 @@ impl<'a> Pins<'a> {
             // A Group or an unreadable value beside the patient, or a bare id that could be another type's:
             // rewritten, so that only the patient is left.
             let plain = |value: &&str| only_patients || !is_id(value);
-            pins.sufficient |= patients.len() == values.len() && values.iter().all(plain);
+            if patients.len() == values.len() && values.iter().all(plain) {
+                pins.sufficient.push(patients.clone());
+            }
             pins.replaced.push(at);
             pins.also(patients);
         }
@@ -61,9 +63,12 @@ impl<'a> Pins<'a> {
     }
 
     /// The search returns rows of these patients only, as it stands.
+    ///
+    /// SECURITY: one pin has to do it alone. Two that overlap in a permitted patient need not: a row in
+    /// the compartment of one (as its performer) and about a stranger is in both.
     pub(crate) fn exactly(&self, permitted: &[(String, Standing)]) -> bool {
         let within = |id: &&str| permitted.iter().any(|(known, _)| known == id);
-        self.sufficient && self.patients.as_ref().is_some_and(|pinned| pinned.iter().all(within))
+        self.sufficient.iter().any(|pin| pin.iter().all(within))
     }
 }
 

@@ -3,7 +3,12 @@
 //! Rows come from the official definitions and our overlay of rulings (`policy/definitions/`); how to
 //! remake them stands in the first line of each generated file.
 
+#[rustfmt::skip]
 mod r4;
+#[rustfmt::skip]
+mod r4b;
+#[rustfmt::skip]
+mod r5;
 
 /// How a resource type belongs to people (SMART App Launch leaves the types outside the patient
 /// compartment open; the three classes are ours).
@@ -17,6 +22,18 @@ pub(crate) enum Class {
     Definitional,
     /// no ruling says whose data it is: refused
     Unruled,
+}
+
+impl Class {
+    /// As a trace says it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Patient => "patient data",
+            Self::Shared => "shared directory data",
+            Self::Definitional => "conformance or terminology data",
+            Self::Unruled => "data without a ruling",
+        }
+    }
 }
 
 /// The type of a search parameter (FHIR R4, Search, section 3.1.1.4).
@@ -35,11 +52,53 @@ pub(crate) enum Kind {
 }
 
 /// A search parameter of one type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parameter {
     pub(crate) code: &'static str,
     pub(crate) kind: Kind,
-    /// JSON paths its expression stands for; empty where it cannot be judged on content
-    pub(crate) paths: &'static [&'static str],
+    /// the one type a reference may point at; empty where there are several
+    pub(crate) target: &'static str,
+    paths: &'static str,
+}
+
+impl Parameter {
+    /// Read one line of a table: `code kind paths`.
+    ///
+    /// Tables are text because a decision looks at one or two rows: rows as structures take three times
+    /// the memory, and every byte of it is laid out anew for every decision.
+    fn parse(line: &'static str) -> Option<Self> {
+        let (code, rest) = line.split_once(' ')?;
+        let (kind, paths) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (kind, target) = kind.split_once('>').unwrap_or((kind, ""));
+        let kind = match kind {
+            "t" => Kind::Token,
+            "r" => Kind::Reference,
+            "s" => Kind::String,
+            "d" => Kind::Date,
+            "n" => Kind::Number,
+            "q" => Kind::Quantity,
+            "u" => Kind::Uri,
+            "c" => Kind::Composite,
+            _ => Kind::Special,
+        };
+        Some(Self { code, kind, target, paths })
+    }
+
+    /// Where its values stand in a resource, each a path of `search/path`; none where its expression
+    /// cannot be judged on content.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &'static str> {
+        let code = self.code;
+        self.paths.split(',').filter(|path| !path.is_empty()).map(move |path| if path == "=" { code } else { path })
+    }
+}
+
+fn find(rows: &'static str, code: &str) -> Option<Parameter> {
+    // A space would run into the columns behind the code.
+    if code.is_empty() || code.contains(' ') {
+        return None;
+    }
+    let line = rows.split('\n').find(|line| line.strip_prefix(code).is_some_and(|rest| rest.starts_with(' ')))?;
+    Parameter::parse(line)
 }
 
 /// A patient-compartment parameter of one type, with our ruling.
@@ -63,12 +122,13 @@ pub(crate) struct ResourceType {
     /// its value is a bare id; otherwise `Patient/id`
     pub(crate) narrow_by_bare_id: bool,
     pub(crate) members: &'static [Member],
-    pub(crate) parameters: &'static [Parameter],
+    /// its search parameters, a line each
+    pub(crate) parameters: &'static str,
 }
 
 impl ResourceType {
-    pub(crate) fn parameter(&self, code: &str) -> Option<&'static Parameter> {
-        self.parameters.iter().find(|parameter| parameter.code == code)
+    pub(crate) fn parameter(&self, code: &str) -> Option<Parameter> {
+        find(self.parameters, code)
     }
 }
 
@@ -76,28 +136,65 @@ impl ResourceType {
 pub(crate) struct Version {
     pub(crate) number: &'static str,
     /// sorted by name
-    pub(crate) types: &'static [ResourceType],
-    /// parameters every type has
-    pub(crate) common: &'static [Parameter],
+    pub(crate) types: &'static [&'static ResourceType],
+    /// parameters every type has, a line each
+    pub(crate) common: &'static str,
 }
 
 impl Version {
     pub(crate) fn resource_type(&self, name: &str) -> Option<&'static ResourceType> {
         let at = self.types.binary_search_by(|row| row.name.cmp(name)).ok()?;
-        self.types.get(at)
+        self.types.get(at).copied()
     }
 
     /// A search parameter of a type, its own or common to all.
-    pub(crate) fn parameter(&self, on: &ResourceType, code: &str) -> Option<&'static Parameter> {
-        on.parameter(code).or_else(|| self.common.iter().find(|parameter| parameter.code == code))
+    pub(crate) fn parameter(&self, on: &ResourceType, code: &str) -> Option<Parameter> {
+        on.parameter(code).or_else(|| find(self.common, code))
     }
 }
 
-/// FHIR versions there are tables for.
-#[cfg(feature = "component")]
-pub(crate) const VERSIONS: &[&str] = &["4.0.1"];
+/// FHIR versions there are tables for: R4, R4B, R5.
+pub(crate) const VERSIONS: [&Version; 3] = [&r4::VERSION, &r4b::VERSION, &r5::VERSION];
 
-/// The tables of a FHIR version. R4B and R5 have none yet.
+/// The tables of a FHIR version; a version that is not known exactly has none.
 pub(crate) fn version(number: &str) -> Option<&'static Version> {
-    (number == r4::VERSION.number).then_some(&r4::VERSION)
+    VERSIONS.into_iter().find(|version| version.number == number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Class, Kind, VERSIONS, version};
+
+    #[test]
+    fn every_row_of_every_version_can_be_read_and_found() {
+        for version in VERSIONS {
+            assert!(version.types.is_sorted_by(|a, b| a.name < b.name));
+            for on in version.types {
+                for line in on.parameters.lines() {
+                    let code = line.split(' ').next().unwrap();
+                    let row = version.parameter(on, code).unwrap();
+                    assert_eq!(row.code, code);
+                    assert!(row.paths().all(|path| !path.is_empty()), "{}.{code}", on.name);
+                }
+                let narrows = on.narrow_by.is_empty() || version.parameter(on, on.narrow_by).is_some();
+                assert!(narrows, "{}", on.name);
+                let judged = on.class != Class::Patient || on.name == "Patient" || on.members.iter().any(|m| m.read);
+                assert!(judged, "{}", on.name);
+            }
+        }
+    }
+
+    #[test]
+    fn versions_differ_where_the_definitions_do() {
+        let class = |number: &str, name| version(number).unwrap().resource_type(name).map(|on| on.class);
+        assert_eq!(class("4.0.1", "Device"), Some(Class::Patient));
+        assert_eq!(class("5.0.0", "Device"), Some(Class::Unruled));
+        assert_eq!(class("4.0.1", "EncounterHistory"), None);
+        assert_eq!(class("5.0.0", "EncounterHistory"), Some(Class::Patient));
+        assert_eq!(class("4.3.0", "Media"), Some(Class::Patient));
+        assert_eq!(class("5.0.0", "Media"), None);
+        let r5 = version("5.0.0").unwrap();
+        assert_eq!(r5.parameter(r5.resource_type("Consent").unwrap(), "subject").unwrap().kind, Kind::Reference);
+        assert!(version("5.0").is_none() && version("").is_none() && version("4.0.1 ").is_none());
+    }
 }

@@ -122,6 +122,9 @@ pub struct Registry {
     reloading: Mutex<()>,
 }
 
+/// A folder that should hold a release, and the name and version it is to have.
+type Found = (PathBuf, (String, String));
+
 impl Registry {
     /// Read a policies folder. A bad release does not fail this: it is listed in [`Self::refused`].
     pub fn open(runtime: Arc<Runtime>, folder: &Path, keys: TrustedKeys) -> Result<Self, RegistryError> {
@@ -281,7 +284,7 @@ impl Registry {
 
     /// Every `<name>/<version>` below the folder, sorted. Files, names with a leading dot and the
     /// folder of keys are not looked at.
-    fn folders(&self) -> Result<Vec<(PathBuf, (String, String))>, RegistryError> {
+    fn folders(&self) -> Result<Vec<Found>, RegistryError> {
         let mut found = Vec::new();
         for (path, name) in entries(&self.folder)? {
             if name == KEYS_FOLDER || !(path.is_dir() || path.is_symlink()) {

@@ -18,13 +18,13 @@ use chartgate_runtime::{CallError, Called, LoadedPolicy, PolicyLimits, Runtime, 
 
 /// The fixture policy as a component; its core module is built once, and again when its sources
 /// are newer.
-pub fn fixture_component() -> &'static [u8] {
+pub(crate) fn fixture_component() -> &'static [u8] {
     static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
     COMPONENT.get_or_init(|| componentize(&fixture_module()).unwrap())
 }
 
 /// The fixture's core module.
-pub fn fixture_module() -> Vec<u8> {
+pub(crate) fn fixture_module() -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let module = root.join("target/guest/fixture.wasm");
     fs::create_dir_all(root.join("target/guest")).unwrap();
@@ -59,36 +59,36 @@ fn newest(path: &Path) -> SystemTime {
 }
 
 /// Two lanes, whatever the machine has, so that lanes are always tested.
-pub fn limits() -> RuntimeLimits {
+pub(crate) fn limits() -> RuntimeLimits {
     // The deadline is far away: under a loaded machine only the tests of it may meet it.
     RuntimeLimits { lanes: 2, deadline_ms: 20_000, ..RuntimeLimits::default() }
 }
 
 /// What the host allows, for a release that asks for all of it.
-pub fn all_of(limits: &RuntimeLimits) -> PolicyLimits {
+pub(crate) fn all_of(limits: &RuntimeLimits) -> PolicyLimits {
     PolicyLimits { fuel: limits.fuel, memory_bytes: limits.memory_bytes }
 }
 
 /// The fixture under these limits.
-pub fn fixture(limits: RuntimeLimits) -> LoadedPolicy {
+pub(crate) fn fixture(limits: RuntimeLimits) -> LoadedPolicy {
     let asked = all_of(&limits);
     admit(&Runtime::new(limits).unwrap(), fixture_component(), asked).unwrap()
 }
 
 /// The fixture under the usual limits, loaded once.
-pub fn shared_fixture() -> &'static LoadedPolicy {
+pub(crate) fn shared_fixture() -> &'static LoadedPolicy {
     static POLICY: OnceLock<LoadedPolicy> = OnceLock::new();
     POLICY.get_or_init(|| fixture(limits()))
 }
 
 /// A runtime under the usual limits, made once.
-pub fn shared_runtime() -> &'static Arc<Runtime> {
+pub(crate) fn shared_runtime() -> &'static Arc<Runtime> {
     static RUNTIME: OnceLock<Arc<Runtime>> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new(limits()).unwrap())
 }
 
 /// A request for one observation by a clinician.
-pub fn request() -> DecisionRequest {
+pub(crate) fn request() -> DecisionRequest {
     DecisionRequest {
         tenant: "default".into(),
         base: FhirBase { name: "default".into(), url: "https://fhir.example/r4".into(), version: "4.0.1".into() },
@@ -127,19 +127,19 @@ pub fn request() -> DecisionRequest {
 }
 
 /// A stored resource of about so many bytes.
-pub fn stored(bytes: usize) -> Vec<Stored> {
+pub(crate) fn stored(bytes: usize) -> Vec<Stored> {
     let note = "x".repeat(bytes);
     let content = format!(r#"{{"resourceType":"Observation","id":"9","note":[{{"text":"{note}"}}]}}"#);
     vec![Stored { key: "Observation/9".into(), content: Some(content.into_bytes()) }]
 }
 
 /// One call of a policy that does what `behave` says.
-pub fn call(policy: &LoadedPolicy, behave: &str) -> Result<Called, CallError> {
+pub(crate) fn call(policy: &LoadedPolicy, behave: &str) -> Result<Called, CallError> {
     call_with(policy, behave, &stored(2_048), false)
 }
 
 /// The same with resources of the test's own choosing.
-pub fn call_with(
+pub(crate) fn call_with(
     policy: &LoadedPolicy,
     behave: &str,
     stored: &[Stored],
@@ -156,7 +156,7 @@ pub fn call_with(
 }
 
 /// The reason of a deny; anything else fails the test.
-pub fn denied(called: Result<Called, CallError>) -> String {
+pub(crate) fn denied(called: Result<Called, CallError>) -> String {
     match called.unwrap().decision.outcome {
         chartgate_model::Outcome::Deny { reason, .. } => reason,
         other => panic!("not a deny: {other:?}"),
@@ -164,11 +164,11 @@ pub fn denied(called: Result<Called, CallError>) -> String {
 }
 
 /// A component's text as bytes.
-pub fn wat(text: &str) -> Vec<u8> {
+pub(crate) fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
 /// A path of this crate's repository.
-pub fn repository(path: &str) -> PathBuf {
+pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }

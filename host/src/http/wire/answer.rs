@@ -16,37 +16,44 @@ use crate::tokens::TokenError;
 pub struct AnswerBody {
     /// `permit`, `deny` or `indeterminate`; absent in a simulation
     #[serde(skip_serializing_if = "Option::is_none")]
-    decision: Option<&'static str>,
+    pub(in crate::http) decision: Option<&'static str>,
     /// what would be decided, in a simulation
     #[serde(skip_serializing_if = "Option::is_none")]
-    would: Option<&'static str>,
+    pub(in crate::http) would: Option<&'static str>,
     /// identifier of the decision, also in the decision log
-    id: String,
+    pub(in crate::http) id: String,
     /// until when a permit may be cached for an identical request; absent: never
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
-    reason: ReasonBody,
-    obligations: Vec<ObligationBody>,
+    pub(in crate::http) expires_at: Option<String>,
+    pub(in crate::http) reason: ReasonBody,
+    pub(in crate::http) obligations: Vec<ObligationBody>,
     /// resources to fetch and ask again with
-    needs: Vec<String>,
+    pub(in crate::http) needs: Vec<String>,
     /// ready to return to the client when the answer is no
     denial: Option<Denial>,
-    facts: FactsStamp,
-    policy: PolicyStamp,
+    pub(in crate::http) facts: FactsStamp,
+    pub(in crate::http) policy: PolicyStamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    trace: Option<Vec<TraceRow>>,
+    pub(in crate::http) trace: Option<Vec<TraceRow>>,
 }
 
 /// For logs, never for the app.
 #[derive(Debug, Serialize, ToSchema)]
-struct ReasonBody {
+pub(in crate::http) struct ReasonBody {
     code: String,
     text: String,
 }
 
+impl ReasonBody {
+    /// A code and its sentence.
+    pub(in crate::http) fn new(code: &str, text: impl ToString) -> Self {
+        Self { code: code.into(), text: text.to_string() }
+    }
+}
+
 /// Something the caller has to do.
 #[derive(Debug, Serialize, ToSchema)]
-struct ObligationBody {
+pub(in crate::http) struct ObligationBody {
     id: String,
     /// members by kind: `search-narrowing` has `method`, `url`, `body`; `if-match` has `version`
     #[serde(flatten)]
@@ -67,14 +74,14 @@ struct Denial {
 
 /// Where facts came from.
 #[derive(Debug, Serialize, ToSchema)]
-struct FactsStamp {
+pub(in crate::http) struct FactsStamp {
     as_of: String,
     sources: Vec<String>,
 }
 
 /// The release that decided.
 #[derive(Debug, Serialize, ToSchema)]
-struct PolicyStamp {
+pub(in crate::http) struct PolicyStamp {
     name: String,
     version: String,
     digest: String,
@@ -83,7 +90,7 @@ struct PolicyStamp {
 
 /// One rule walked.
 #[derive(Debug, Serialize, ToSchema)]
-struct TraceRow {
+pub(in crate::http) struct TraceRow {
     rule: String,
     outcome: &'static str,
     detail: String,
@@ -214,7 +221,7 @@ pub fn token_denial(id: String, simulate: bool, error: &TokenError) -> TokenDeni
         decision: (!simulate).then_some(decision),
         would: simulate.then_some(decision),
         id,
-        reason: ReasonBody { code: error.code().into(), text: error.to_string() },
+        reason: ReasonBody::new(error.code(), error),
         obligations: [],
         needs: [],
         denial,

@@ -1,0 +1,269 @@
+//! Vectors: one decision a line, what is asked and what has to come out.
+//!
+//! A vector is told in the caller's words (a `/v1/decide` body), so that the same line can be posted
+//! to a host, decided at the command line, run natively and run through a component. `tests/vectors/README.md`
+//! documents the members.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is a failed test")]
+
+mod native;
+
+use std::path::Path;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
+
+use chartgate::config::Limits;
+use chartgate::facts::{FactError, Facts, RelationshipSource, SourceAnswer};
+use chartgate::http::caller::Caller;
+use chartgate::http::wire::{Context, Decidable};
+use chartgate_model::parse::render_search;
+use chartgate_model::{
+    Basis, Decision, DecisionRequest, Fact, FhirBase, Millis, Obligation, Outcome, PolicyInput, SubjectKind,
+};
+use chartgate_runtime::LoadedPolicy;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+pub use native::decide as natively;
+
+/// URL of the base every vector is about.
+pub const BASE: &str = "https://ehr.example/fhir";
+/// Policy calls of one decision at the most, as the host has it.
+const ROUNDS_MAX: u32 = 3;
+
+/// One line of `tests/vectors/*.jsonl`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vector {
+    /// unique name, kebab-case
+    pub id: String,
+    /// line of the attack catalogue, `T01`
+    pub tag: Option<String>,
+    /// the rule it is about, or `parser`
+    pub rule: String,
+    /// where the rule is from
+    pub source: String,
+    /// why it is so, where the expectation needs a word
+    pub why: Option<String>,
+    /// the vector it differs from in next to nothing, and which comes out otherwise
+    pub twin: Option<String>,
+    /// settings of the release
+    pub settings: Option<Box<RawValue>>,
+    /// FHIR version of the base, 4.0.1 when absent
+    pub fhir_version: Option<String>,
+    /// time of the decision, 2026-11-24T10:00:00Z when absent
+    pub now: Option<String>,
+    /// facts handed over as they are, in place of those in `ask`
+    pub facts: Option<Vec<RawFact>>,
+    /// a body of `/v1/decide`
+    pub ask: Box<RawValue>,
+    /// members taken away from the parsed request, for what no parser lets through: `id`, `version`, `body`;
+    /// `user` makes the subject a client without a user
+    #[serde(default)]
+    pub omit: Vec<String>,
+    /// what has to come out
+    pub expect: Expect,
+}
+
+/// A fact as the policy gets it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawFact {
+    /// `relationships/Practitioner/17`
+    pub key: String,
+    /// its JSON as text
+    pub value: String,
+}
+
+/// What has to come out: exactly one of `permit`, `deny` and `bad`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// reason of the permit
+    pub permit: Option<String>,
+    /// reason of the deny
+    pub deny: Option<String>,
+    /// member at fault of the 400
+    pub bad: Option<String>,
+    /// status a denial is answered with: 403 or 404
+    pub status: Option<u16>,
+    /// obligations of the permit, as an answer spells them
+    #[serde(default)]
+    pub obligations: Vec<Value>,
+    /// when the permit's relationship ends
+    pub expires: Option<String>,
+    /// resources that were asked for
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// the rules walked, each `rule outcome detail`
+    pub trace: Option<Vec<String>>,
+}
+
+impl Expect {
+    /// The reason or the member, with how it came out.
+    pub fn code(&self) -> (&'static str, &str) {
+        match (&self.permit, &self.deny, &self.bad) {
+            (Some(reason), None, None) => ("permit", reason),
+            (None, Some(reason), None) => ("deny", reason),
+            (None, None, Some(member)) => ("bad", member),
+            _ => panic!("exactly one of permit, deny and bad"),
+        }
+    }
+}
+
+/// The vectors of a folder, with the file each is from.
+pub fn load(folder: &Path) -> Vec<(String, Vector)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+    files.sort();
+    let mut vectors = Vec::new();
+    for file in files {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        for (at, line) in std::fs::read_to_string(&file).unwrap().lines().enumerate() {
+            let vector = serde_json::from_str(line).unwrap_or_else(|error| panic!("{name}:{}: {error}", at + 1));
+            vectors.push((name.clone(), vector));
+        }
+    }
+    vectors
+}
+
+/// Nobody is in the directory: vectors bring their own relationships.
+struct Nobody;
+
+impl RelationshipSource for Nobody {
+    fn between(&self, _tenant: &str, _user: &str, _patient: &str) -> Result<SourceAnswer, FactError> {
+        Ok(SourceAnswer { relationships: Vec::new(), truncated: false, stamp: String::new() })
+    }
+
+    fn of_user(&self, tenant: &str, user: &str) -> Result<SourceAnswer, FactError> {
+        self.between(tenant, user, "")
+    }
+}
+
+/// What a run of the needs loop came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// the last answer
+    pub decision: Decision,
+    /// resources it asked for on the way
+    pub needs: Vec<String>,
+}
+
+/// Without a bearer token to verify, reading a request waits for nothing.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut std::task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("a vector waits for something"),
+    }
+}
+
+impl Vector {
+    /// Read the request as the host would; the error is the member at fault.
+    pub fn request(&self) -> Result<DecisionRequest, String> {
+        static LIMITS: OnceLock<Limits> = OnceLock::new();
+        let version = self.fhir_version.clone().unwrap_or_else(|| "4.0.1".into());
+        let context = Context {
+            caller: &Caller::local(),
+            bases: &[FhirBase { name: "default".into(), url: BASE.into(), version }],
+            tokens: None,
+            system: false,
+            limits: LIMITS.get_or_init(Limits::default),
+            now: Millis::parse(self.now.as_deref().unwrap_or("2026-11-24T10:00:00Z")).unwrap(),
+            policy_header: None,
+        };
+        match at_once(context.read(self.ask.get().as_bytes())) {
+            Ok(Decidable::Request(mut request)) => {
+                request.explain |= self.expect.trace.is_some();
+                for member in &self.omit {
+                    match member.as_str() {
+                        "id" => request.request.id = None,
+                        "version" => request.request.version = None,
+                        "body" => request.request.body = None,
+                        // A client without a user, whether or not the host takes one at its word.
+                        "user" => {
+                            request.subject.kind = SubjectKind::System;
+                            request.subject.user = String::new();
+                        }
+                        other => panic!("{}: `{other}` cannot be omitted", self.id),
+                    }
+                }
+                Ok(*request)
+            }
+            Ok(Decidable::BadToken { .. }) => Err("subject".into()),
+            Err(problem) => Err(problem.member.unwrap_or_default()),
+        }
+    }
+
+    /// Settings of the release, as bytes.
+    pub fn settings(&self) -> &[u8] {
+        self.settings.as_deref().map_or(b"{}", |raw| raw.get().as_bytes())
+    }
+
+    /// Walk the needs loop as the host does, with `judge` in place of the policy call.
+    pub fn run(&self, request: &DecisionRequest, mut judge: impl FnMut(&PolicyInput<'_>) -> Decision) -> Run {
+        let source = Facts::new(Arc::new(Nobody));
+        let given = |raw: &RawFact| Fact { key: raw.key.clone(), value: raw.value.clone().into_bytes() };
+        let mut facts: Vec<Fact> = self.facts.iter().flatten().map(given).collect();
+        let (mut needs, mut facts_final, mut rounds) = (Vec::new(), self.facts.is_some(), 0);
+        loop {
+            rounds += 1;
+            let input = PolicyInput {
+                decision: request,
+                stored: &request.stored,
+                facts: &facts,
+                facts_final,
+                settings: self.settings(),
+            };
+            let decision = judge(&input);
+            let Outcome::Needs(keys) = &decision.outcome else { return Run { decision, needs } };
+            assert!(!facts_final, "{}: asks again although nothing more will come", self.id);
+            let (resources, people): (Vec<String>, Vec<String>) =
+                keys.iter().cloned().partition(|key| key.starts_with("resource/"));
+            needs = resources.iter().map(|key| key.replacen("resource/", "", 1)).collect();
+            facts_final = people.is_empty() || rounds + 1 >= ROUNDS_MAX;
+            facts.extend(source.resolve("default", &request.relationships, &people, request.now).unwrap().facts);
+        }
+    }
+
+    /// Run through a component.
+    pub fn through(&self, policy: &LoadedPolicy, request: &DecisionRequest) -> Run {
+        self.run(request, |input| policy.decide(input).unwrap_or_else(|error| panic!("{}: {error}", self.id)).decision)
+    }
+
+    /// A run in the words of [`Expect`]; what the vector does not speak of is left out.
+    pub fn outcome(&self, request: &DecisionRequest, run: Run) -> Expect {
+        let mut found = Expect::default();
+        match run.decision.outcome {
+            Outcome::Permit { reason, obligations, expires } => {
+                found.permit = Some(reason);
+                found.obligations = obligations.iter().map(|obligation| spelt(obligation, request)).collect();
+                found.expires = expires.map(Millis::to_rfc3339);
+            }
+            Outcome::Deny { reason, basis } => {
+                found.deny = Some(reason);
+                found.needs = run.needs;
+                found.status = self.expect.status.map(|_| if basis == Basis::Request { 403 } else { 404 });
+            }
+            Outcome::Needs(_) => unreachable!("the loop ends with an answer"),
+        }
+        let step = |step: chartgate_model::TraceStep| format!("{} {} {}", step.rule, step.outcome.code(), step.detail);
+        found.trace = self.expect.trace.as_ref().map(|_| run.decision.trace.into_iter().map(step).collect());
+        found
+    }
+}
+
+/// An obligation as an answer of the host spells it; a narrowing without its `method` and, by GET,
+/// without its empty `body`.
+fn spelt(obligation: &Obligation, request: &DecisionRequest) -> Value {
+    let Some(parameters) = obligation.search_parameters() else {
+        let mut members: Value = serde_json::from_slice(&obligation.parameters).unwrap();
+        members.as_object_mut().unwrap().insert("id".into(), json!(obligation.id));
+        return members;
+    };
+    let rendered = render_search(&request.request, &parameters);
+    match rendered.body {
+        Some(body) => json!({ "id": obligation.id, "url": rendered.url, "body": body }),
+        None => json!({ "id": obligation.id, "url": rendered.url }),
+    }
+}
