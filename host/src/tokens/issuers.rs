@@ -24,7 +24,7 @@ pub(super) enum Means {
     /// by its signature
     Keys(Keys),
     /// by asking the issuer
-    Introspection(Introspection),
+    Introspection(Box<Introspection>),
 }
 
 /// Asking the issuer, and about what.
@@ -72,7 +72,7 @@ impl Issuers {
     /// The one issuer that is asked about tokens nobody else can read.
     fn of_opaque(&self) -> Option<(&Issuer, &Introspection)> {
         self.0.iter().find_map(|issuer| match &issuer.means {
-            Means::Introspection(introspection) if introspection.opaque => Some((issuer, introspection)),
+            Means::Introspection(asked) if asked.opaque => Some((issuer, asked.as_ref())),
             _ => None,
         })
     }

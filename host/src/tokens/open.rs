@@ -76,12 +76,12 @@ impl Opening<'_> {
             .ok_or_else(|| format!("`tokens[{}].introspection.client_id` cannot be sent", self.at))?;
         let cache = Cache::new(given.cache_entries, Duration::from_secs(given.cache_age_s).min(AGE_MAX));
         let patience = Duration::from_millis(self.tokens.timeout_ms);
-        Ok(Means::Introspection(Introspection {
+        Ok(Means::Introspection(Box::new(Introspection {
             introspector: Introspector::new(&self.tokens.issuer, endpoint, authorization, cache, patience),
             opaque: given.opaque,
             jwt: given.jwt,
             required: Required { issuer: given.require_issuer, audience: given.require_audience },
-        }))
+        })))
     }
 
     /// The secret on the one line of a file.
