@@ -26,7 +26,7 @@ struct Rule {
     broken: (&'static str, &'static str),
 }
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule {
         row: "`policy` rules",
         holds_in: |file| within(file, "policy/src") && !within(file, "policy/src/component"),
@@ -99,6 +99,12 @@ const RULES: [Rule; 12] = [
         holds_in: |file| !within(file, "host/src/http") && file != "host/src/cli/decide.rs",
         never: |path| has(path, &["wire"]),
         broken: ("host/src/facts/mod.rs", "use crate::http::{problem::Problem, wire::DecideBody};"),
+    },
+    Rule {
+        row: "`tokens`",
+        holds_in: |file| within(file, "host/src") && !within(file, "host/src/tokens"),
+        never: |path| of(path, &["reqwest", "jsonwebtoken"]),
+        broken: ("host/src/facts/mod.rs", "use reqwest::Client;"),
     },
     Rule {
         row: "SQL in the store alone",

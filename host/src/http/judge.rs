@@ -19,9 +19,9 @@ pub(super) const POLICY_HEADER: HeaderName = HeaderName::from_static("chartgate-
 pub(super) enum Judged {
     /// a policy was asked
     Answered(Box<Answer>, Box<DecisionRequest>),
-    /// the token is no good: denied, and on record, before any policy was asked
+    /// the token is no good, or nobody can tell: refused, and on record, before any policy was asked
     BadToken {
-        /// identifier of the denial
+        /// identifier of the refusal
         id: String,
         /// only a simulation
         simulate: bool,
