@@ -111,10 +111,10 @@ impl Remote {
         let asked = Instant::now();
         let held = self.current(asked).await.ok_or(TokenError::KeysUnavailable)?;
         match held.set.find(algorithm, id) {
-            // A set fetched for this very token is the last word.
-            Err(TokenError::UnknownKey) if held.fetched < asked => {}
+            Err(TokenError::UnknownKey) => {}
             found => return found,
         }
+        // A set that was fetched for this very token is the last word; an older one is not.
         match self.refresh(asked, Why::UnknownKey).await {
             Refreshed::Failed => Err(TokenError::KeysUnavailable),
             Refreshed::NotYet => Err(TokenError::UnknownKey),
