@@ -198,8 +198,8 @@ impl World<'_> {
         }
         let within = |patients: &[String]| patients.iter().filter_map(|id| reach.get(id)).copied().collect::<Ends>();
         let mut conferring = within(&named.about);
-        if conferring.is_empty() && self.set("role_membership") && !writing {
-            conferring = within(&named.roles);
+        if self.set("role_membership") && !writing {
+            conferring.extend(within(&named.roles));
         }
         if conferring.is_empty() || !self.definitions.listed("exclusive", kind) {
             return conferring;

@@ -112,6 +112,7 @@ fn what_a_server_would_have_to_guess_cannot_be_granted() {
         ("Observation", "subject=Patient/1/_history/2"),
         ("Observation", "subject=Patient/"),
         ("Observation", "subject=#p"),
+        ("Observation", "subject=https://ehr.example/fhir/Patient/1?category=a"),
         ("Observation", "subject:Patient=1"),
         ("Observation", "subject:identifier=x"),
         ("Observation", "patient.name=x"),

@@ -85,6 +85,9 @@ impl Expression {
             let root: String = part.trim_start_matches('(').chars().take_while(char::is_ascii_alphabetic).collect();
             if root == kind || root == "Resource" || root == "DomainResource" {
                 paths.push(Path(path(part)?));
+            } else if root.starts_with(|c: char| c.is_ascii_lowercase()) {
+                // A few parameters of one type leave the type away: `value.ofType(string)`.
+                paths.push(Path(path(&format!("{kind}.{part}"))?));
             }
         }
         (!paths.is_empty()).then_some(Self(paths))
@@ -95,8 +98,10 @@ impl Expression {
         let mut found = Vec::new();
         for Path(steps) in &self.0 {
             let mut nodes = vec![Node { value: resource, tag: None }];
-            for step in steps {
-                nodes = nodes.into_iter().flat_map(|node| apply(step, node, base, raw)).collect();
+            for (at, step) in steps.iter().enumerate() {
+                // A choice element ends a path, or its type is asked for; on the way it has one name.
+                let passing = matches!(steps.get(at + 1), Some(Step::Field(_)));
+                nodes = nodes.into_iter().flat_map(|node| apply(step, node, base, raw, passing)).collect();
             }
             found.extend(nodes);
         }
@@ -209,10 +214,10 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-fn apply<'a>(step: &Step, node: Node<'a>, base: &str, raw: bool) -> Vec<Node<'a>> {
+fn apply<'a>(step: &Step, node: Node<'a>, base: &str, raw: bool, passing: bool) -> Vec<Node<'a>> {
     let keep = |condition: bool| if condition { vec![node] } else { Vec::new() };
     match step {
-        Step::Field(name) => field(node.value, name),
+        Step::Field(name) => field(node.value, name, passing),
         Step::OfType(kind) => keep(node.tag.is_some_and(|tag| tag.eq_ignore_ascii_case(kind))),
         Step::Equals(name, value) => keep(node.value.get(name).and_then(Value::as_str) == Some(value)),
         Step::Resolves(kind) => {
@@ -223,13 +228,13 @@ fn apply<'a>(step: &Step, node: Node<'a>, base: &str, raw: bool) -> Vec<Node<'a>
     }
 }
 
-fn field<'a>(value: &'a Value, name: &str) -> Vec<Node<'a>> {
+fn field<'a>(value: &'a Value, name: &str, passing: bool) -> Vec<Node<'a>> {
     let Some(object) = value.as_object() else { return Vec::new() };
     if let Some(value) = object.get(name) {
         return flat(value, None);
     }
     let mut found = Vec::new();
-    for (key, value) in object {
+    for (key, value) in object.iter().filter(|_| !passing) {
         if let Some(suffix) = key.strip_prefix(name)
             && SUFFIXES.contains(&suffix)
         {

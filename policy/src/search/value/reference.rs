@@ -22,7 +22,8 @@ pub(super) fn parse(text: String, target: &str) -> Option<Reference> {
         return (!target.is_empty()).then(local);
     }
     if text.contains("://") || text.starts_with("urn:") {
-        return Some(Reference::Url(text));
+        // A query or a fragment would be part of the name of nothing.
+        return (!text.contains(['?', '#'])).then_some(Reference::Url(text));
     }
     match read(&text, "") {
         // A version in the value asks for more than a literal comparison can tell.
