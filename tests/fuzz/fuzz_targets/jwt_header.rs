@@ -29,17 +29,33 @@ const LEEWAY_S: u64 = 30;
 /// Public keys whose private halves nobody has.
 const KEYS: &str = include_str!("../src/keys.json");
 
-const WORDS: Words<'static> = Words {
+const HEADER_WORDS: Words<'static> = Words {
+    names: &["alg", "kid", "typ", "jwk", "jku", "x5c", "crit", "b64", "enc", "zip"],
+    values: &[
+        "null",
+        "1",
+        "\"\"",
+        "\"none\"",
+        "\"EdDSA\"",
+        "\"eddsa\"",
+        "\"ES256\"",
+        "\"RS256\"",
+        "\"PS256\"",
+        "\"HS256\"",
+        "\"at+jwt\"",
+        "\"jwt\"",
+        "\"dpop+jwt\"",
+        "\"ed\"",
+        "\"p256\"",
+        "\"rsa\"",
+        "{}",
+        "[]",
+        "[\"b64\"]",
+    ],
+};
+
+const PAYLOAD_WORDS: Words<'static> = Words {
     names: &[
-        "alg",
-        "kid",
-        "typ",
-        "jwk",
-        "crit",
-        "b64",
-        "enc",
-        "zip",
-        "x5c",
         "iss",
         "aud",
         "exp",
@@ -57,6 +73,7 @@ const WORDS: Words<'static> = Words {
         "cnf",
         "act",
         "token_use",
+        "typ",
         "auth_time",
     ],
     values: &[
@@ -67,19 +84,10 @@ const WORDS: Words<'static> = Words {
         "1.5",
         "1800000300",
         "1799999970",
+        "1799999971",
         "1e300",
         "18446744073709551615",
         "\"\"",
-        "\"none\"",
-        "\"EdDSA\"",
-        "\"ES256\"",
-        "\"RS256\"",
-        "\"PS256\"",
-        "\"HS256\"",
-        "\"at+jwt\"",
-        "\"ed\"",
-        "\"p256\"",
-        "\"rsa\"",
         "\"access\"",
         "\"id\"",
         "\"https://issuer.example\"",
@@ -89,21 +97,28 @@ const WORDS: Words<'static> = Words {
         "\"https://ehr.example/fhir/Patient/1\"",
         "\"https://evil.example/Patient/1\"",
         "\"system/*.rs\"",
+        "\" \"",
         "{}",
         "[]",
         "[null]",
+        "[\"user/*.rs\",\"launch\"]",
     ],
 };
+
+/// A header and a payload that are as they should be, so that the other of the two alone decides.
+const HEADER: &str = r#"{"alg":"EdDSA","typ":"at+jwt","kid":"ed"}"#;
+const PAYLOAD: &str = r#"{"iss":"https://issuer.example","aud":"https://ehr.example/fhir","exp":1800000300,
+    "client_id":"app","scope":"user/Observation.rs","fhirUser":"Practitioner/17"}"#;
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     let lines: Vec<usize> =
         data.iter().take(size).enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at).collect();
-    let part = match *lines.as_slice() {
-        [header, _, ..] if seed.is_multiple_of(2) => 0..header,
-        [_, signature, ..] => signature + 1..size,
-        _ => 0..size,
+    let (part, words) = match *lines.as_slice() {
+        [header, _, ..] if seed.is_multiple_of(2) => (0..header, HEADER_WORDS),
+        [_, signature, ..] => (signature + 1..size, PAYLOAD_WORDS),
+        _ => (0..size, HEADER_WORDS),
     };
-    mutate::json(data, size, max_size, seed / 2, part, WORDS)
+    mutate::json(data, size, max_size, seed / 2, part, words)
 });
 
 /// The issuer's one key that signs, made anew from the same seed each time.
@@ -158,9 +173,12 @@ fuzz_target!(|input: &[u8]| {
         refused(&format!("{signed}.{}", base64(tag)));
     }
 
-    let signature = SIGNER.sign(signed.as_bytes());
-    if let Ok(token) = verify(&format!("{signed}.{}", base64(signature))) {
-        is_an_access_token(header, payload, &token);
+    for (header, payload) in [(header, payload), (header, PAYLOAD), (HEADER, payload)] {
+        let signed = format!("{}.{}", base64(header), base64(payload));
+        let signature = SIGNER.sign(signed.as_bytes());
+        if let Ok(token) = verify(&format!("{signed}.{}", base64(signature))) {
+            is_an_access_token(header, payload, &token);
+        }
     }
 });
 
