@@ -133,11 +133,14 @@ fn good_decisions_go_on_beside_bad_ones() {
         let stop = AtomicBool::new(false);
         let provoke = || {
             let (client, body, mut asked) = (Client::new(), provoking(), 0);
-            while !stop.load(Ordering::Relaxed) {
+            // Once at the least, however late this thread gets to run.
+            loop {
                 assert_eq!(client.decide(host.public, EHR, &body).verdict().0, "indeterminate");
                 asked += 1;
+                if stop.load(Ordering::Relaxed) {
+                    return asked;
+                }
             }
-            asked
         };
         let provoked: u64 = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(provoke)).collect();

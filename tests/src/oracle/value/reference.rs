@@ -21,7 +21,7 @@ impl Target {
                 _ => None,
             };
         }
-        if text.contains("/_history/") {
+        if text.contains("/_history/") || text.contains(['?', '#']) {
             return None;
         }
         match read(text, base) {
