@@ -46,6 +46,10 @@ impl Named {
         let Some(expression) = expression.and_then(|text| Expression::parse(text, of)) else { return Vec::new() };
         let mut patients = Vec::new();
         for node in expression.find(resource, base, true) {
+            // `subscriberId` is an element of its own and no spelling of `subscriber`.
+            if node.tag.is_some_and(|tag| tag != "Reference") {
+                continue;
+            }
             self.malformed |= !node.value.is_object();
             let text = node.value.get("reference").and_then(Value::as_str);
             match text.map(|text| reference::read(text, base)) {

@@ -38,7 +38,7 @@ impl Reference {
     pub(super) fn accepts(&self, value: Value<'_, '_>, target: &str, base: &str) -> Result<bool, Malformed> {
         let text = match value.string() {
             Some(canonical) => canonical?,
-            None => match literal(value)? {
+            None => match value.get("reference")?.and_then(Value::string).transpose()? {
                 Some(literal) => literal,
                 None => return Ok(false),
             },
@@ -61,13 +61,5 @@ impl Reference {
             },
         };
         Ok(found == wanted)
-    }
-}
-
-/// The literal of a Reference; of a CodeableReference (R5), that of its reference.
-fn literal<'a>(value: Value<'_, 'a>) -> Result<Option<alloc::borrow::Cow<'a, str>>, Malformed> {
-    match value.get("reference")? {
-        Some(inner) if inner.is_object() => inner.get_string("reference"),
-        _ => value.get_string("reference"),
     }
 }
