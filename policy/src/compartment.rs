@@ -47,8 +47,10 @@ pub(crate) fn membership(
         membership.named.push(own_chart(&id));
     }
     for member in on.members {
+        let mut values = 0;
         for path in member.paths {
             path::visit(resource, path, &[], &mut |value| {
+                values += 1;
                 match named_patient(value, base)? {
                     Reference::Patient(patient) => membership.named.push(Named {
                         patient,
@@ -62,6 +64,11 @@ pub(crate) fn membership(
                 }
                 Ok(())
             })?;
+        }
+        // SECURITY: whose record it is stands in one place, but in types that may be about several and are
+        // exclusive. A server given two may keep either.
+        if member.read && values > 1 && !on.exclusive {
+            return Err(Malformed);
         }
     }
     Ok(membership)

@@ -96,7 +96,11 @@ impl<'a> Walk<'_, 'a> {
             Form::Instance | Form::InstanceHistory | Form::Everything => self.instance(on, action.form, &clauses),
             Form::Search => self.search(on, &clauses),
             Form::History => self.history(Some(on), &clauses),
-            Form::Lookup => self.directory(on, &clauses),
+            Form::Lookup => {
+                // Nothing is there to judge a filter by, and a clause without its filter would be wider.
+                let unfiltered: Vec<_> = clauses.into_iter().filter(|clause| clause.filter.is_empty()).collect();
+                self.directory(on, &unfiltered)
+            }
             Form::Create | Form::Update | Form::Delete => self.write(on, action.form, &clauses),
         }
     }

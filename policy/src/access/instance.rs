@@ -13,9 +13,13 @@ use crate::json::{Json, Malformed, Value};
 use crate::reason::Reason;
 use crate::rule::Rule;
 use crate::scope::{Clause, Letters};
-use crate::search::parameters::counts;
+use crate::search::parameters::{counts, masks};
+use crate::search::path;
 use crate::tables::{Class, ResourceType};
 use crate::types::{Interaction, SubjectKind};
+
+/// Patients a resource may name before their relationships are asked for all together.
+const NAMED_MAX: usize = 32;
 
 /// The reason of a permit that rests on the type alone.
 pub(crate) fn type_reason(on: &ResourceType) -> Option<Reason> {
@@ -172,8 +176,12 @@ impl<'a> Walk<'_, 'a> {
 
     /// A permit that rests on the caller judging each resource of the answer.
     pub(crate) fn filtered(&mut self, standing: Standing) -> Result<Permit, Stop> {
-        if self.request.parameters.iter().any(counts) {
-            self.trace.fail(Rule::Narrowing, || String::from("a count would tell of what is out of reach"));
+        if self.request.parameters.iter().any(|parameter| counts(parameter) || masks(parameter)) {
+            self.trace.fail(Rule::Narrowing, || {
+                String::from(
+                    "a count would tell of what is out of reach, and what has members left out cannot be judged",
+                )
+            });
             Rule::Narrowing.refuse(Reason::SearchNotNarrowable)?;
         }
         let mut permit = Permit::by(standing.reason, standing.end_ms);
@@ -213,7 +221,9 @@ impl<'a> Walk<'_, 'a> {
         let json = Json::parse(bytes).map_err(malformed)?;
         let resource = json.root();
         self.names_itself(resource, on, id)?;
+        self.is_whole(resource)?;
         let members = membership(resource, on, self.request.base, &self.settings).map_err(malformed)?;
+        self.knows_all_of(&members)?;
         let mut failures = Failures::default();
         for clause in clauses {
             let matches = clause.filter.matches(resource, self.request.base).map_err(malformed)?;
@@ -230,6 +240,29 @@ impl<'a> Walk<'_, 'a> {
             }
         }
         Err(failures.into_stop(Reason::ScopeInsufficient))
+    }
+
+    /// A resource that says of itself that members were left out (FHIR R4, Search, `_summary`: the tag
+    /// `SUBSETTED`) cannot be judged by those it shows.
+    fn is_whole(&mut self, resource: Value<'_, '_>) -> Result<(), Stop> {
+        let mut whole = true;
+        let seen = path::visit(resource, "meta.tag.code", &[], &mut |code| {
+            whole &= code.string().transpose()?.is_none_or(|code| code != "SUBSETTED");
+            Ok(())
+        });
+        if seen.is_ok() && whole {
+            return Ok(());
+        }
+        self.trace.fail(Rule::Body, || String::from("the resource has members left out"));
+        Ok(Rule::Body.refuse(Reason::ContentMalformed)?)
+    }
+
+    /// Where very many patients are named, the user's whole list is asked for and not each of them.
+    fn knows_all_of(&mut self, members: &Membership) -> Result<(), Stop> {
+        if members.named.len() <= NAMED_MAX || self.is_system() {
+            return Ok(());
+        }
+        self.people.whole_list()
     }
 
     fn granular_step(&mut self, clause: &Clause<'_>, matches: bool) {

@@ -6,6 +6,7 @@
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
 use crate::access::relationship::{Entries, Standing, parse, standing};
 use crate::reason::Reason;
@@ -74,11 +75,13 @@ pub(crate) enum Reach<'a> {
 /// What is known about the people of one request.
 pub(crate) struct People<'r, 'a> {
     request: &'r Request<'a>,
+    /// the user's whole list, read when it is first looked at
+    list: OnceCell<Result<Option<Entries<'a>>, Stop>>,
 }
 
 impl<'r, 'a> People<'r, 'a> {
     pub(crate) fn new(request: &'r Request<'a>) -> Self {
-        Self { request }
+        Self { request, list: OnceCell::new() }
     }
 
     /// Whom a clause speaks of.
@@ -150,7 +153,8 @@ impl<'r, 'a> People<'r, 'a> {
 
     fn by_relationship(&self, patient: &str, writing: bool) -> Result<Standing, Stop> {
         let request = self.request;
-        let entries = match self.fact(&format!("relationships/{}/{patient}", request.subject.user))? {
+        let own = self.fact(&format!("relationships/{}/{patient}", request.subject.user))?;
+        let entries = match &own {
             Some(entries) => entries,
             // Not asked for this patient alone; the whole list serves, if it is whole.
             None => match self.all()? {
@@ -188,8 +192,19 @@ impl<'r, 'a> People<'r, 'a> {
         Ok(Circle::Patients(patients))
     }
 
-    fn all(&self) -> Result<Option<Entries<'a>>, Stop> {
-        self.fact(&format!("relationships/{}", self.request.subject.user))
+    /// The user's whole list of relationships is at hand.
+    pub(crate) fn whole_list(&self) -> Result<(), Stop> {
+        match self.all()? {
+            Some(entries) if !entries.truncated => Ok(()),
+            // Of a list cut off nobody can tell who is not on it.
+            Some(_) => Err(Reason::FactMissing.into()),
+            None => self.need(format!("relationships/{}", self.request.subject.user)),
+        }
+    }
+
+    fn all(&self) -> Result<Option<&Entries<'a>>, Stop> {
+        let read = || self.fact(&format!("relationships/{}", self.request.subject.user));
+        self.list.get_or_init(read).as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
     fn fact(&self, key: &str) -> Result<Option<Entries<'a>>, Stop> {

@@ -27,7 +27,7 @@ use crate::search::parameters::{Vetted, vet};
 use crate::search::pins::Pins;
 use crate::search::rows::{Patients, Rows, unite};
 use crate::tables::{Class, ResourceType};
-use crate::types::Parameter;
+use crate::types::{Interaction, Parameter};
 
 /// Bytes of parameters a narrowed search may carry; a URL much longer is refused by servers.
 const NARROWING_BYTES_MAX: usize = 8 * 1024;
@@ -75,7 +75,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn can_filter(&self, vetted: &Vetted) -> bool {
-        self.request.declares("response-filter") && !vetted.counts
+        self.request.declares("response-filter") && !vetted.counts && !vetted.masks
     }
 
     /// Leave the judging of each row to the caller, where no count is asked for that would tell of the
@@ -84,8 +84,11 @@ impl<'a> Walk<'_, 'a> {
         if !self.request.declares("response-filter") {
             return Err(otherwise.into());
         }
-        if vetted.counts {
-            self.trace.fail(Rule::Narrowing, || String::from("a count would tell of rows out of reach"));
+        // SECURITY: a row with members left out names fewer people than the resource it stands for.
+        if vetted.counts || vetted.masks {
+            self.trace.fail(Rule::Narrowing, || {
+                String::from("a count would tell of rows out of reach, and rows with members left out cannot be judged")
+            });
             Rule::Narrowing.refuse(Reason::SearchNotNarrowable)?;
         }
         self.oblige(permit, "response-filter", String::from("{}"))
@@ -184,6 +187,11 @@ impl<'a> Walk<'_, 'a> {
             return Narrowing::AsItStands;
         }
         if patients.is_some() && on.narrow_by.is_empty() {
+            return Narrowing::NoOneRequest;
+        }
+        // An operation takes one patient and none of the type's own parameters.
+        let of_many = patients.is_some_and(|patients| patients.len() > 1);
+        if self.request.interaction == Interaction::Operation && (of_many || !pairs.is_empty()) {
             return Narrowing::NoOneRequest;
         }
         let kept = self

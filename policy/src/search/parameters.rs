@@ -17,6 +17,8 @@ pub(crate) struct Vetted {
     pub(crate) includes: bool,
     /// a count of the rows
     pub(crate) counts: bool,
+    /// resources with members left out
+    pub(crate) masks: bool,
 }
 
 /// Modifiers that stay on the searched type (FHIR R4, Search, section 3.1.1.5.4). `[type]` on a
@@ -42,13 +44,14 @@ pub(crate) fn vet(
                 vetted.includes = true;
                 true
             }
-            ("_summary" | "_total" | "_count", None) => {
+            ("_summary" | "_total" | "_count" | "_elements", None) => {
                 vetted.counts |= counts(parameter);
+                vetted.masks |= masks(parameter);
                 true
             }
-            ("_elements" | "_format" | "_pretty" | "_since" | "_offset", None) => true,
+            _ if request.interaction == Interaction::Operation => modifier.is_none() && is_of_operation(request, name),
+            ("_format" | "_pretty" | "_since" | "_offset", None) => true,
             ("_sort", None) => parameter.value.split(',').all(|key| sorts(key, version, on)),
-            _ if is_of_operation(request, name) => modifier.is_none(),
             _ => is_own(name, modifier, version, on, settings),
         };
         if !known {
@@ -66,6 +69,11 @@ pub(crate) fn counts(parameter: &Parameter<'_>) -> bool {
         "_count" => !parameter.value.bytes().any(|b| (b'1'..=b'9').contains(&b)),
         _ => false,
     }
+}
+
+/// Whether a parameter leaves members out of the answer: what is judged by them cannot be judged there.
+pub(crate) fn masks(parameter: &Parameter<'_>) -> bool {
+    parameter.name == "_elements" || (parameter.name == "_summary" && !matches!(parameter.value, "false" | "count"))
 }
 
 /// A parameter of the searched type, with a modifier that stays on it.
@@ -98,12 +106,14 @@ fn sorts(key: &str, version: &'static Version, on: &'static ResourceType) -> boo
         .is_some_and(|row| row.kind != Kind::Special && row.code != "_query" && row.code != "_content")
 }
 
-/// Parameters of the search-like operations (FHIR R4 `$lastn`; US Core `$docref`).
+/// Parameters of the search-like operations (FHIR R4 `$lastn`; US Core `$docref`). An operation ignores
+/// what it does not know, so nothing else may stand there, least of all to narrow it.
 fn is_of_operation(request: &Request<'_>, name: &str) -> bool {
-    request.interaction == Interaction::Operation
-        && match request.operation {
-            Some("lastn") => name == "max",
-            Some("docref") => matches!(name, "start" | "end" | "type" | "on-demand" | "profile"),
-            _ => false,
+    match request.operation {
+        Some("lastn") => matches!(name, "max" | "patient" | "subject" | "category" | "code" | "_format" | "_pretty"),
+        Some("docref") => {
+            matches!(name, "patient" | "start" | "end" | "type" | "on-demand" | "profile" | "_format" | "_pretty")
         }
+        _ => false,
+    }
 }

@@ -699,7 +699,7 @@ pub(super) static COMMUNICATION_REQUEST: ResourceType = ResourceType {
 pub(super) static COMPOSITION: ResourceType = ResourceType {
     name: "Composition",
     class: Class::Patient,
-    exclusive: false,
+    exclusive: true,
     narrow_by: "patient",
     narrow_by_bare_id: true,
     members: &[
@@ -1681,6 +1681,32 @@ pub(super) static INVENTORY_REPORT: ResourceType = ResourceType {
         item t inventoryListing.item.item.concept\n\
         item-reference r inventoryListing.item.item.reference\n\
         status t =\n\
+    ",
+};
+
+pub(super) static LIST: ResourceType = ResourceType {
+    name: "List",
+    class: Class::Patient,
+    exclusive: true,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "subject", paths: &["subject"], read: true, write: false },
+        Member { parameter: "source", paths: &["source"], read: false, write: false },
+    ],
+    parameters: "\
+        code t =\n\
+        date d =\n\
+        empty-reason t emptyReason\n\
+        encounter r>Encounter =\n\
+        identifier t =\n\
+        item r entry.item\n\
+        notes s note.text\n\
+        patient r>Patient subject>Patient\n\
+        source r =\n\
+        status t =\n\
+        subject r =\n\
+        title s =\n\
     ",
 };
 
@@ -3339,7 +3365,7 @@ static TYPES: &[&ResourceType] = &[
     &super::r4::INVOICE,
     &super::r4::LIBRARY,
     &super::r4::LINKAGE,
-    &super::r4b::LIST,
+    &LIST,
     &LOCATION,
     &MANUFACTURED_ITEM_DEFINITION,
     &super::r4::MEASURE,

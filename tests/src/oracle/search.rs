@@ -247,7 +247,9 @@ impl World<'_> {
             ends.insert(None);
         }
         let counts = |name: &str, value: &str| match name {
-            "_summary" => value == "count",
+            // Rows with members left out cannot be judged, and a count tells of rows that are taken away.
+            "_elements" => true,
+            "_summary" => value != "false",
             "_total" => value != "none",
             "_count" => value == "0",
             _ => false,
