@@ -256,7 +256,13 @@ impl Config {
         if self.policies.initial.as_deref().is_some_and(|pin| chartgate_model::ReleasePin::parse(pin).is_none()) {
             problems.push("`policies.initial` is neither `name@version` nor `sha256:…`".into());
         }
-        tokens::check(&self.tokens, problems);
+        let bases: Vec<&str> =
+            if self.fhir.is_empty() { vec!["default"] } else { self.fhir.keys().map(String::as_str).collect() };
+        let mut tenants: Vec<&str> =
+            self.callers.iter().flat_map(|caller| &caller.tenants).map(String::as_str).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        tokens::check(&self.tokens, &bases, &tenants, problems);
         self.check_people(problems);
         self.check_limits(problems);
     }

@@ -268,8 +268,9 @@ fn with_tokens(world: &mut World) {
     let key = json!({ "kty": "EC", "crv": "P-256", "kid": "k1", "use": "sig",
         "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM" });
     std::fs::write(&file, json!({ "keys": [key] }).to_string()).unwrap();
-    world.more +=
-        &format!("[[tokens]]\nissuer = \"https://login.example\"\naudiences = [\"a\"]\njwks_file = {file:?}\n");
+    world.more += &format!(
+        "[[tokens]]\ntenants = [\"default\"]\nissuer = \"https://login.example\"\naudiences = [\"a\"]\njwks_file = {file:?}\n"
+    );
 }
 
 fn bad_token() -> Value {

@@ -139,7 +139,7 @@ fn a_configuration_that_cannot_be_read_is_named() {
 fn token_keys_that_cannot_be_used_are_named() {
     let tokens = |file: &Path, more: &str| {
         World::with_rules_and(&format!(
-            "[[tokens]]\nissuer = \"https://login.example\"\naudiences = [\"a\"]\njwks_file = {file:?}\n{more}"
+            "[[tokens]]\ntenants = [\"default\"]\nissuer = \"https://login.example\"\naudiences = [\"a\"]\njwks_file = {file:?}\n{more}"
         ))
     };
     fails(&tokens(Path::new("/no/such/jwks.json"), ""), &["tokens[0].jwks_file", "/no/such/jwks.json"]);

@@ -43,7 +43,7 @@ fn party() -> &'static Party {
         let file = world.path("jwks.json");
         std::fs::write(&file, json!({ "keys": [jwk(&issuer)] }).to_string()).unwrap();
         world.more = format!(
-            "[[tokens]]\nissuer = {ISSUER:?}\naudiences = [{BASE:?}, \"chartgate\"]\njwks_file = {file:?}\nleeway_s = 0\n\
+            "[[tokens]]\ntenants = [\"default\"]\nissuer = {ISSUER:?}\naudiences = [{BASE:?}, \"chartgate\"]\njwks_file = {file:?}\nleeway_s = 0\n\
              [limits]\nscope_bytes = 200\n"
         );
         let host = world.start();
@@ -118,6 +118,18 @@ fn is_refused(what: &str, token: &str, code: &str) {
     assert_eq!((&record["outcome"]["decision"], &record["outcome"]["reason"]), (&json!("deny"), &json!(code)));
     assert_eq!((&record["input"], &record["release"], &record["rounds"]), (&Value::Null, &Value::Null, &json!(0)));
     is_nowhere(token, &answer);
+}
+
+#[test]
+fn a_token_counts_for_the_tenants_of_its_issuer_only() {
+    let body = with(
+        &without(&read(), "/subject"),
+        "/request/headers/authorization",
+        json!(format!("Bearer {}", token_of(&claims()))),
+    );
+    assert_eq!(party().host.decide(&body).verdict().0, "permit");
+    let elsewhere = party().host.decide(&with(&body, "/tenant", json!("clinic-2")));
+    assert_eq!(elsewhere.verdict(), ("deny".into(), "token-audience".into()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::causes::chain;
-use crate::tokens::{ClaimNames, TokenConfig, algorithms, check_url};
+use crate::tokens::{Binding, ClaimNames, TokenConfig, algorithms, check_url};
 
 /// An issuer whose bearer tokens are taken.
 #[derive(Debug, Clone, Deserialize)]
@@ -14,6 +14,12 @@ pub struct Tokens {
     pub issuer: String,
     /// one of these has to be in `aud`
     pub audiences: Vec<String>,
+    /// names of the bases its tokens count for; to be said where there are several
+    #[serde(default)]
+    pub fhir: Vec<String>,
+    /// tenants its tokens count for; to be said where callers have several
+    #[serde(default)]
+    pub tenants: Vec<String>,
     /// file of the issuer's JSON Web Key Set; this, `jwks_url` or `introspection`
     pub jwks_file: Option<PathBuf>,
     /// where the key set is fetched from
@@ -119,6 +125,7 @@ impl Tokens {
         settings.leeway_s = self.leeway_s;
         settings.max_scope_bytes = max_scope_bytes;
         settings.claims = self.claims.clone();
+        settings.binding = Binding { bases: self.fhir.clone(), tenants: self.tenants.clone() };
         settings.system_clients = self.system_clients && system.enabled;
         if !self.algorithms.is_empty() {
             settings.algorithms = algorithms(&self.algorithms).unwrap_or_default();
@@ -178,8 +185,16 @@ fn between(problem: &mut dyn FnMut(String), member: &str, value: u64, least: u64
 }
 
 /// Everything that is wrong with the issuers, each by itself and together.
-pub(super) fn check(issuers: &[Tokens], problems: &mut Vec<String>) {
+pub(super) fn check(issuers: &[Tokens], bases: &[&str], tenants: &[&str], problems: &mut Vec<String>) {
     for (at, tokens) in issuers.iter().enumerate() {
+        for (member, given, known) in [("fhir", &tokens.fhir, bases), ("tenants", &tokens.tenants, tenants)] {
+            if given.is_empty() && known.len() > 1 {
+                problems.push(format!("`tokens[{at}].{member}` has to say for which of {} it is", known.join(", ")));
+            }
+            for name in given.iter().filter(|name| !known.contains(&name.as_str())) {
+                problems.push(format!("`tokens[{at}].{member}`: `{name}` is none of {}", known.join(", ")));
+            }
+        }
         tokens.check(&mut |text| problems.push(format!("`tokens[{at}]`: {text}")));
         // SECURITY: a token is held against one issuer's rules, and never against the laxer of two.
         if issuers.iter().take(at).any(|other| other.issuer == tokens.issuer) {

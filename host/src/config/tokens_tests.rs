@@ -10,8 +10,23 @@ struct File {
 /// What is wrong with these tables.
 fn problems(toml: &str) -> Vec<String> {
     let mut problems = Vec::new();
-    check(&toml::from_str::<File>(toml).unwrap().tokens, &mut problems);
+    check(&toml::from_str::<File>(toml).unwrap().tokens, &["default"], &["default"], &mut problems);
     problems
+}
+
+#[test]
+fn an_issuer_says_whose_people_it_speaks_of_where_there_are_several() {
+    let plain = "[[tokens]]\nissuer = \"a\"\naudiences = [\"b\"]\njwks_file = \"c\"\n";
+    let asked = |more: &str, bases: &[&str], tenants: &[&str]| {
+        let mut problems = Vec::new();
+        check(&toml::from_str::<File>(&format!("{plain}{more}")).unwrap().tokens, bases, tenants, &mut problems);
+        problems
+    };
+    assert!(asked("", &["default"], &["default"]).is_empty());
+    assert!(asked("", &["a", "b"], &["default"])[0].contains("`tokens[0].fhir`"));
+    assert!(asked("", &["a"], &["x", "y"])[0].contains("`tokens[0].tenants`"));
+    assert!(asked("fhir = [\"a\"]\ntenants = [\"y\"]", &["a", "b"], &["x", "y"]).is_empty());
+    assert!(asked("fhir = [\"c\"]", &["a", "b"], &["x"])[0].contains("`c` is none of a, b"));
 }
 
 /// An issuer of this name with these further members.

@@ -157,7 +157,7 @@ impl Context<'_> {
         let base = self.base(body.fhir.as_deref())?;
         let now = self.time(&body)?;
         let pin = self.pin(body.policy.as_deref())?;
-        let subject = match self.subject(&body, base, now).await? {
+        let subject = match self.subject(&body, base, &tenant, now).await? {
             Ok(subject) => subject,
             Err(error) => {
                 let break_glass = break_glass::markers(&body.request.headers, None);
@@ -241,6 +241,7 @@ impl Context<'_> {
         &self,
         body: &DecideBody,
         base: &FhirBase,
+        tenant: &str,
         now: Millis,
     ) -> Result<Result<Subject, TokenError>, Problem> {
         let authorization: Vec<&String> = body
@@ -255,7 +256,7 @@ impl Context<'_> {
                 Err(Problem::member("subject", "is there besides an `authorization` header: only one can say who asks"))
             }
             (Some(subject), []) => self.vouched(subject, now),
-            (None, [header]) => self.verified(header, base, now).await,
+            (None, [header]) => self.verified(header, base, tenant, now).await,
             (None, []) => Err(Problem::member("subject", "is missing, and there is no `authorization` header either")),
             (None, _) => Err(Problem::member("request.headers", "`authorization` is there twice")),
         }
@@ -305,6 +306,7 @@ impl Context<'_> {
         &self,
         header: &str,
         base: &FhirBase,
+        tenant: &str,
         now: Millis,
     ) -> Result<Result<Subject, TokenError>, Problem> {
         let Some(issuers) = self.tokens else {
@@ -315,7 +317,10 @@ impl Context<'_> {
         let Some(token) = token else {
             return Err(Problem::member("request.headers.authorization", "is not a bearer token"));
         };
-        Ok(issuers.verify(token, &base.url, now).await.map(|verified| verified.subject))
+        Ok(match issuers.verify(token, &base.url, now).await {
+            Ok(verified) if !verified.binding.covers(&base.name, tenant) => Err(TokenError::Audience),
+            verdict => verdict.map(|verified| verified.subject),
+        })
     }
 
     fn scope_fits(&self, member: &str, scope: &str) -> Result<(), Problem> {

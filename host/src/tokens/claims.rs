@@ -17,7 +17,7 @@ const MAX_NAME_BYTES: usize = 256;
 const NOT_OF_ACCESS_TOKENS: [&str; 5] = ["nonce", "at_hash", "c_hash", "s_hash", "events"];
 
 /// Claims of a user who signed in (RFC 9068, section 2.2.1) or has launched an app: see [`Claims::system`].
-const OF_USERS: [&str; 2] = ["fhirUser", "auth_time"];
+const OF_USERS: [&str; 4] = ["fhirUser", "auth_time", "patient", "encounter"];
 
 /// Which claims have to be there, where a JWT would have to have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,8 @@ impl Claims<'_> {
             expires: Some(expires),
         };
         let name = |claim: &str| self.name(claim).map(|name| name.map(str::to_owned));
-        Ok(VerifiedToken { subject, principal: name("sub")?, token_id: name("jti")? })
+        let binding = self.config.binding.clone();
+        Ok(VerifiedToken { subject, principal: name("sub")?, token_id: name("jti")?, binding })
     }
 
     /// RFC 8725, section 3.12: a token made for another use must not pass for an access token.

@@ -35,7 +35,7 @@ pub use fetch::UrlError;
 pub(crate) use fetch::check_url;
 pub use issuers::Issuers;
 pub use jsonwebtoken::Algorithm;
-pub use settings::{ClaimNames, ClaimPath, MAX_LEEWAY_S, TokenConfig};
+pub use settings::{Binding, ClaimNames, ClaimPath, MAX_LEEWAY_S, TokenConfig};
 
 /// All algorithms a token can be allowed to use, by their names in headers and keys.
 pub(crate) const ALGORITHMS: [(&str, Algorithm); 9] = [
@@ -68,6 +68,8 @@ pub struct VerifiedToken {
     pub principal: Option<String>,
     /// `jti`
     pub token_id: Option<String>,
+    /// where it counts
+    pub binding: Binding,
 }
 
 #[cfg(test)]

@@ -103,6 +103,28 @@ pub struct TokenConfig {
     pub claims: ClaimNames,
     /// whether a token without a user stands for a client of its own
     pub system_clients: bool,
+    /// where this issuer's tokens count
+    pub binding: Binding,
+}
+
+/// Where an issuer's tokens count.
+///
+/// SECURITY: who a `Patient/123` is, each base and each tenant knows for itself. The issuer of one must
+/// not speak for the people of another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// names of the bases; the only one there is when empty
+    pub bases: Vec<String>,
+    /// the tenants; the only one there is when empty
+    pub tenants: Vec<String>,
+}
+
+impl Binding {
+    /// Whether a token counts for a base, by its name, and a tenant.
+    pub fn covers(&self, base: &str, tenant: &str) -> bool {
+        let within = |list: &[String], name: &str| list.is_empty() || list.iter().any(|known| known == name);
+        within(&self.bases, base) && within(&self.tenants, tenant)
+    }
 }
 
 impl TokenConfig {
@@ -116,6 +138,7 @@ impl TokenConfig {
             max_scope_bytes: 8 * 1024,
             claims: ClaimNames::default(),
             system_clients: false,
+            binding: Binding::default(),
         }
     }
 

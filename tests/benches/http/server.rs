@@ -132,7 +132,10 @@ fn configuration(folder: &Path, key: &Path, jwks: &Path, port: u16, operations: 
     writeln!(text, "[data]\ndir = {:?}", folder.join("data"))?;
     writeln!(text, "[policies]\ndir = {:?}\ntrusted_keys = [{key:?}]", folder.join("policies"))?;
     writeln!(text, "[fhir.default]\nurl = \"{BASE}\"\nversion = \"4.0.1\"")?;
-    writeln!(text, "[[tokens]]\nissuer = \"{ISSUER}\"\naudiences = [\"{BASE}\"]\njwks_file = {jwks:?}")?;
+    writeln!(
+        text,
+        "[[tokens]]\ntenants = [\"default\"]\nissuer = \"{ISSUER}\"\naudiences = [\"{BASE}\"]\njwks_file = {jwks:?}"
+    )?;
     writeln!(text, "algorithms = [\"RS256\"]")?;
     let digest = sha256(API_KEY.as_bytes());
     let digest = digest.strip_prefix("sha256:").unwrap_or(&digest);

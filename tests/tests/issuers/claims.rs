@@ -17,7 +17,7 @@ fn world(key: &Key) -> World {
     std::fs::write(&file, key_set(&[key])).unwrap();
     let table = |issuer: &str, audience: &str, claims: &str| {
         format!(
-            "[[tokens]]\nissuer = {issuer:?}\naudiences = [{audience:?}]\njwks_file = {file:?}\nclaims = {{ {claims} }}\n"
+            "[[tokens]]\ntenants = [\"default\"]\nissuer = {issuer:?}\naudiences = [{audience:?}]\njwks_file = {file:?}\nclaims = {{ {claims} }}\n"
         )
     };
     let fhir = r#"fhir_user = ["smart", "fhirUser"], patient = ["smart", "launch", "patient"], client = "azp""#;

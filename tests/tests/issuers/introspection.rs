@@ -20,7 +20,7 @@ fn start(issuer: &Issuer, asked: &str, more: &str) -> (World, Host) {
     let mut world = World::with_rules();
     std::fs::write(world.path("secret"), format!("{SECRET}\n")).unwrap();
     world.more = format!(
-        "[[tokens]]\nissuer = {ISSUER:?}\naudiences = [\"https://ehr.example/fhir\"]\nallow_private = true\n\
+        "[[tokens]]\ntenants = [\"default\"]\nissuer = {ISSUER:?}\naudiences = [\"https://ehr.example/fhir\"]\nallow_private = true\n\
          timeout_ms = 500\nintrospection = {{ url = {:?}, client_id = \"chart:gate\", client_secret_file = {:?}{asked} }}\n{more}",
         issuer.url("/introspect"),
         world.path("secret"),
@@ -198,7 +198,9 @@ fn a_jwt_is_asked_about_only_where_that_is_configured() {
     let jwks = |world: &World| {
         std::fs::write(world.path("jwks.json"), key_set(&[&key])).unwrap();
         let file = world.path("jwks.json");
-        format!("[[tokens]]\nissuer = {other:?}\naudiences = [\"https://ehr.example/fhir\"]\njwks_file = {file:?}\n")
+        format!(
+            "[[tokens]]\ntenants = [\"default\"]\nissuer = {other:?}\naudiences = [\"https://ehr.example/fhir\"]\njwks_file = {file:?}\n"
+        )
     };
     let files = World::new();
     let (_world, host) = start(&issuer, "", &jwks(&files));

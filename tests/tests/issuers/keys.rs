@@ -14,7 +14,7 @@ const UNAVAILABLE: &str = "token-keys-unavailable";
 /// The table of an issuer whose keys are fetched.
 fn fetched(name: &str, issuer: &Issuer, more: &str) -> String {
     format!(
-        "[[tokens]]\nissuer = {name:?}\naudiences = [\"https://ehr.example/fhir\"]\njwks_url = {:?}\n\
+        "[[tokens]]\ntenants = [\"default\"]\nissuer = {name:?}\naudiences = [\"https://ehr.example/fhir\"]\njwks_url = {:?}\n\
          allow_private = true\n{more}\n",
         issuer.url("/jwks")
     )
@@ -176,7 +176,7 @@ fn a_name_that_leads_to_a_private_address_is_not_connected_to() {
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
     let table = format!(
-        "[[tokens]]\nissuer = {ISSUER:?}\naudiences = [\"https://ehr.example/fhir\"]\n\
+        "[[tokens]]\ntenants = [\"default\"]\nissuer = {ISSUER:?}\naudiences = [\"https://ehr.example/fhir\"]\n\
          jwks_url = \"https://localhost:{port}/jwks\"\n"
     );
     let (world, host) = start(&table);

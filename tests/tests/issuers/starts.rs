@@ -14,7 +14,7 @@ fn fails(tables: &str, words: &[&str]) {
 }
 
 fn table(name: &str, more: &str) -> String {
-    format!("[[tokens]]\nissuer = \"https://{name}.example\"\naudiences = [\"a\"]\n{more}\n")
+    format!("[[tokens]]\ntenants = [\"default\"]\nissuer = \"https://{name}.example\"\naudiences = [\"a\"]\n{more}\n")
 }
 
 fn asked(file: &str) -> String {

@@ -13,7 +13,7 @@ fn start(key: &Key, host: bool, issuer: bool) -> (World, Host) {
     let file = world.path("jwks.json");
     std::fs::write(&file, key_set(&[key])).unwrap();
     world.more = format!(
-        "[system]\nenabled = {host}\n[[tokens]]\nissuer = {ISSUER:?}\naudiences = [\"https://ehr.example/fhir\"]\n\
+        "[system]\nenabled = {host}\n[[tokens]]\ntenants = [\"default\"]\nissuer = {ISSUER:?}\naudiences = [\"https://ehr.example/fhir\"]\n\
          jwks_file = {file:?}\nsystem_clients = {issuer}\n"
     );
     let host = world.start();

@@ -86,6 +86,10 @@ fn prefer(value: &str, member: String) -> Result<ReturnPreference, ParseError> {
         if name.eq_ignore_ascii_case("respond-async") {
             return Err(ParseError::unsupported(member, "the answer would come later, to whoever asks for it"));
         }
+        // SECURITY: a lenient server drops parameters it does not know, those that narrow among them.
+        if name.eq_ignore_ascii_case("handling") && !unquoted(wanted).eq_ignore_ascii_case("strict") {
+            return Err(ParseError::unsupported(member, "only strict handling keeps a search to what was judged"));
+        }
         if !name.eq_ignore_ascii_case("return") {
             continue;
         }
