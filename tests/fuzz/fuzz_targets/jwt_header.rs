@@ -134,7 +134,7 @@ static ISSUERS: LazyLock<Issuers> = LazyLock::new(|| {
     let (jwks, toml) = (folder.path().join("jwks.json"), folder.path().join("chartgate.toml"));
     std::fs::write(&jwks, keys.to_string()).expect("written");
     let text = format!(
-        "system.enabled = true\n[[tokens]]\ntenants = [\"default\"]\nissuer = {ISSUER:?}\naudiences = [{BASE:?}]\njwks_file = {jwks:?}\n\
+        "system.enabled = true\n[[tokens]]\nissuer = {ISSUER:?}\naudiences = [{BASE:?}]\njwks_file = {jwks:?}\n\
          leeway_s = {LEEWAY_S}\nsystem_clients = true\n"
     );
     std::fs::write(&toml, text).expect("written");
