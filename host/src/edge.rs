@@ -1,6 +1,6 @@
 //! The edge of the process: the one place that reads the clock and draws identifiers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use chartgate_model::Millis;
@@ -17,8 +17,16 @@ pub struct Edge {
 impl Edge {
     /// The system's clock and random source.
     pub fn system() -> Self {
-        Self { now: Arc::new(system_time), new_id: Arc::new(|| ulid::Ulid::generate().to_string()) }
+        let ids = Mutex::new(ulid::Generator::new());
+        Self { now: Arc::new(system_time), new_id: Arc::new(move || next_id(&ids)) }
     }
+}
+
+/// Later identifiers sort behind earlier ones, within a millisecond too.
+fn next_id(ids: &Mutex<ulid::Generator>) -> String {
+    let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
+    // After 2^80 of one millisecond the order ends; a fresh one is still unique.
+    ids.generate().unwrap_or_else(|_| ulid::Ulid::generate()).to_string()
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the edge")]
