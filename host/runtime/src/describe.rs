@@ -49,25 +49,6 @@ pub struct DescriptionError {
     pub expected: &'static str,
 }
 
-/// Every interaction, for looking a code up.
-const INTERACTIONS: [Interaction; 15] = [
-    Interaction::Read,
-    Interaction::Vread,
-    Interaction::HistoryInstance,
-    Interaction::HistoryType,
-    Interaction::HistorySystem,
-    Interaction::SearchType,
-    Interaction::SearchSystem,
-    Interaction::Create,
-    Interaction::Update,
-    Interaction::Patch,
-    Interaction::Delete,
-    Interaction::Operation,
-    Interaction::Batch,
-    Interaction::Transaction,
-    Interaction::Capabilities,
-];
-
 impl Description {
     pub(crate) fn from_wit(found: wit::Description) -> Result<Self, DescriptionError> {
         let versions = &found.fhir_versions;
@@ -95,11 +76,10 @@ impl Description {
 fn templates(found: Vec<wit::FactTemplate>) -> Result<Vec<FactTemplate>, DescriptionError> {
     let mut templates: Vec<FactTemplate> = Vec::new();
     for wit::FactTemplate { interaction, keys } in found {
-        let interaction =
-            INTERACTIONS.into_iter().find(|known| known.code() == interaction).ok_or(DescriptionError {
-                member: "fact-templates.interaction",
-                expected: "an interaction code like `search-type`",
-            })?;
+        let interaction = Interaction::from_code(&interaction).ok_or(DescriptionError {
+            member: "fact-templates.interaction",
+            expected: "an interaction code like `search-type`",
+        })?;
         let twice = templates.iter().any(|template| template.interaction == interaction);
         require(!twice, "fact-templates.interaction", "named once")?;
         let good = |key: &String| (1..=KEY_BYTES).contains(&key.len()) && !key.chars().any(char::is_control);
