@@ -25,16 +25,15 @@ pub fn markers(headers: &BTreeMap<String, String>, scope: Option<&str>) -> Vec<S
 /// Markers found in one JSON text at the most.
 const FOUND_MAX: usize = 16;
 
-/// Paths of the markers in a JSON value below `place`, in names or in text; what stands at a path of
-/// `skipped` is looked at elsewhere.
-pub fn in_json(place: &str, value: &Value, skipped: &[&str]) -> Vec<String> {
+/// Paths of the markers in a JSON value below `place`, in names or in text.
+pub fn in_json(place: &str, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    walk(place, value, skipped, &mut found);
+    walk(place, value, &mut found);
     found
 }
 
-fn walk(place: &str, value: &Value, skipped: &[&str], found: &mut Vec<String>) {
-    if found.len() >= FOUND_MAX || skipped.contains(&place) {
+fn walk(place: &str, value: &Value, found: &mut Vec<String>) {
+    if found.len() >= FOUND_MAX {
         return;
     }
     let below = |name: &str| {
@@ -43,13 +42,13 @@ fn walk(place: &str, value: &Value, skipped: &[&str], found: &mut Vec<String>) {
     };
     match value {
         Value::String(text) if speaks_of_it(text) => found.push(place.to_owned()),
-        Value::Array(list) => list.iter().for_each(|item| walk(place, item, skipped, found)),
+        Value::Array(list) => list.iter().for_each(|item| walk(place, item, found)),
         Value::Object(members) => {
             for (name, value) in members {
                 if speaks_of_it(name) && found.len() < FOUND_MAX {
                     found.push(below(name));
                 } else {
-                    walk(&below(name), value, skipped, found);
+                    walk(&below(name), value, found);
                 }
             }
         }
@@ -96,11 +95,12 @@ mod tests {
 
     #[test]
     fn markers_are_found_anywhere_in_json() {
-        let context = json!({ "purpose": { "codes": ["TREAT", "BTG"] }, "break-glass": true, "facts": "BTG", "at": 1 });
-        let mut found = in_json("context", &context, &["context.facts"]);
+        let context =
+            json!({ "purpose": { "codes": ["TREAT", "BTG"] }, "break-glass": true, "facts": "TREAT", "at": 1 });
+        let mut found = in_json("context", &context);
         found.sort();
         assert_eq!(found, ["context.break-glass", "context.purpose.codes"]);
         let many: Vec<&str> = std::iter::repeat_n("BTG", 1000).collect();
-        assert_eq!(in_json("context", &json!(many), &[]).len(), super::FOUND_MAX);
+        assert_eq!(in_json("context", &json!(many)).len(), super::FOUND_MAX);
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use chartgate_model::{DecisionRequest, Interaction};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::body::{
@@ -27,12 +28,12 @@ const ALL: &str = "*";
 const SYSTEM: &str = "system";
 const CLIENT: &str = "Client";
 /// Members a break-glass marker is looked for elsewhere, or would be patient data.
-const NOT_SEARCHED: [&str; 5] = [
-    "subject.properties.scope",
-    "action.properties.headers",
-    "resource.properties.content",
-    "resource.properties.stored",
-    "context.facts",
+const NOT_SEARCHED: [(&str, &str); 5] = [
+    ("subject.properties", "scope"),
+    ("action.properties", "headers"),
+    ("resource.properties", "content"),
+    ("resource.properties", "stored"),
+    ("context", "facts"),
 ];
 
 /// One question, in the words of `/v1/decide`, and what has to hold of it once it is read.
@@ -262,22 +263,26 @@ fn subject(asked: &Asked<'_>) -> Result<SubjectBody, Problem> {
 
 /// Where break-glass markers stand. Nothing of this is judged: the record tells that somebody tried.
 fn markers(asked: &Asked<'_>) -> Vec<String> {
-    let all = [
-        ("subject", asked.subject),
-        ("action", asked.action),
-        ("resource", asked.resource),
+    let properties = |entity: Option<_>| members(entity).remove("properties");
+    let places = [
+        ("subject.properties", properties(asked.subject)),
+        ("action.properties", properties(asked.action)),
+        ("resource.properties", properties(asked.resource)),
         ("context", asked.context),
     ];
     let mut found = Vec::new();
-    for (place, raw) in all {
-        let value: serde_json::Value = raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-        let (place, value) = match place {
-            "context" => (place.to_owned(), &value),
-            _ => (format!("{place}.properties"), value.get("properties").unwrap_or(&serde_json::Value::Null)),
-        };
-        found.extend(break_glass::in_json(&place, value, &NOT_SEARCHED));
+    for (place, raw) in places {
+        // What is not searched is not even read: it may be a resource of a megabyte.
+        let searched = members(raw).into_iter().filter(|(name, _)| !NOT_SEARCHED.contains(&(place, name)));
+        let read = |(name, raw): (String, &RawValue)| Some((name, serde_json::from_str(raw.get()).ok()?));
+        found.extend(break_glass::in_json(place, &Value::Object(searched.filter_map(read).collect())));
     }
     found
+}
+
+/// The members of an entity that was read before, none of them read itself.
+fn members(entity: Option<&RawValue>) -> BTreeMap<String, &RawValue> {
+    entity.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
 fn entity<T: DeserializeOwned>(raw: Option<&RawValue>, member: &str) -> Result<T, Problem> {
@@ -341,6 +346,31 @@ mod tests {
             let problem = in_words_of_authzen(Problem::member(there, "is wrong"));
             assert_eq!((problem.member.as_deref(), problem.detail), (Some(here), format!("{here}: is wrong")));
         }
+    }
+
+    #[test]
+    fn a_marker_is_found_but_not_in_what_is_looked_at_elsewhere() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let [subject, action, resource, context] = [
+            raw(r#"{"id":"BTG","properties":{"scope":"BTG","purpose":"BTG"}}"#),
+            raw(r#"{"name":"read","properties":{"headers":{"x":"BTG"},"break-glass":true}}"#),
+            raw(r#"{"properties":{"content":{"x":"BTG"},"stored":"BTG","url":["/","BTG"],"size":1e999}}"#),
+            raw(r#"{"facts":"BTG","deep":{"facts":"BTG"}}"#),
+        ];
+        let asked = Asked {
+            subject: Some(&*subject),
+            action: Some(&*action),
+            resource: Some(&*resource),
+            context: Some(&*context),
+        };
+        let expected = [
+            "subject.properties.purpose",
+            "action.properties.break-glass",
+            "resource.properties.url",
+            "context.deep.facts",
+        ];
+        assert_eq!(markers(&asked), expected);
+        assert!(markers(&Asked::default()).is_empty());
     }
 
     #[test]
