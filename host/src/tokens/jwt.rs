@@ -7,7 +7,7 @@ use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
 use super::error::TokenError;
-use super::{ALGORITHMS, Algorithm};
+use super::{Algorithm, algorithm};
 
 /// Deeper JSON than this is in no honest token.
 const MAX_DEPTH: usize = 16;
@@ -64,8 +64,7 @@ impl<'a> Unverified<'a> {
             Some(_) => Err(TokenError::Header(name)),
         };
         let name = text("alg")?.ok_or(TokenError::Header("alg"))?;
-        let known = ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm);
-        let algorithm = known.filter(|known| allowed.contains(known)).ok_or(TokenError::Algorithm)?;
+        let algorithm = algorithm(name).filter(|known| allowed.contains(known)).ok_or(TokenError::Algorithm)?;
         let types = ["JWT", "at+jwt", "application/at+jwt"];
         if text("typ")?.is_some_and(|given| !types.iter().any(|known| known.eq_ignore_ascii_case(given))) {
             return Err(TokenError::Type);

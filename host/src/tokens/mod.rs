@@ -50,12 +50,14 @@ pub(crate) const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("EdDSA", Algorithm::EdDSA),
 ];
 
+/// The algorithm of a name.
+pub(crate) fn algorithm(name: &str) -> Option<Algorithm> {
+    ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
+}
+
 /// The algorithms of these names; the error is the first name that is none of them.
 pub fn algorithms(names: &[String]) -> Result<Vec<Algorithm>, TokenConfigError> {
-    let find = |name: &String| {
-        let known = ALGORITHMS.iter().find(|(known, _)| known == name).map(|(_, algorithm)| *algorithm);
-        known.ok_or_else(|| TokenConfigError::AlgorithmName(name.clone()))
-    };
+    let find = |name: &String| algorithm(name).ok_or_else(|| TokenConfigError::AlgorithmName(name.clone()));
     names.iter().map(find).collect()
 }
 
