@@ -10,7 +10,9 @@
 //! - `peek`: look for bytes an earlier instance may have left, then fill all memory with such bytes;
 //!   `peek-trap`: the same, and crash afterwards
 
-mod alloc;
+// The policy's own, so that a benchmark against this baseline measures rules and not allocators.
+#[path = "../../../policy/src/component/bump.rs"]
+mod bump;
 
 wit_bindgen::generate!({ world: "policy", path: "../../wit" });
 
@@ -20,7 +22,7 @@ use exports::chartgate::policy::access::{
 use exports::chartgate::policy::describe::{Description, Guest as Describe};
 
 #[global_allocator]
-static ALLOCATOR: alloc::Bump = alloc::Bump::new();
+static ALLOCATOR: bump::Bump = bump::Bump::new();
 
 struct Fixture;
 

@@ -31,7 +31,7 @@ pub(crate) fn fixture_module() -> Vec<u8> {
     // Several test binaries may come here at once: one builds, the others find it built.
     let lock = fs::File::create(root.join("target/guest/fixture.lock")).unwrap();
     lock.lock().unwrap();
-    let sources = ["tests/guest", "wit", "policy/build"].map(|part| newest(&root.join(part)));
+    let sources = ["tests/guest", "policy/src/component", "wit", "policy/build"].map(|part| newest(&root.join(part)));
     let built = fs::metadata(&module).and_then(|data| data.modified()).ok();
     if built.is_none_or(|built| sources.into_iter().any(|source| source > built)) {
         let status = Command::new(root.join("policy/build"))
