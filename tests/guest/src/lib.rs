@@ -46,10 +46,9 @@ impl Access for Fixture {
             b"loop" => spin(),
             b"hog" => hog(),
             b"garbage" => deny("Not A\u{7}Reason"),
-            b"garbage-obligation" => answer(permit(vec![Obligation {
-                id: "response-filter".into(),
-                parameters: b"{not json".to_vec(),
-            }])),
+            b"garbage-obligation" => {
+                answer(permit(vec![Obligation { id: "response-filter".into(), parameters: b"{not json".to_vec() }]))
+            }
             b"needs" => answer(Outcome::Needs(vec!["relationships/Practitioner/17".into()])),
             b"needs-many" => answer(Outcome::Needs((0..10_000).map(|n| format!("resource/Patient/{n}")).collect())),
             b"huge" => Decision { text: "x".repeat(1 << 20), ..deny("fixture-deny") },
