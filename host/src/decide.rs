@@ -91,6 +91,17 @@ pub enum Verdict {
     Indeterminate,
 }
 
+impl Verdict {
+    /// The stable code, as in answers, records and metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Permit(_) => "permit",
+            Self::Deny(_) => "deny",
+            Self::Indeterminate => "indeterminate",
+        }
+    }
+}
+
 /// The answer to [`Asked`].
 #[derive(Debug, Clone)]
 pub struct Answer {

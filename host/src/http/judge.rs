@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use chartgate_model::{DecisionRequest, Millis};
 
-use crate::decide::{Answer, Asked, Refusal, Verdict};
+use crate::decide::{Answer, Asked, Refusal};
 use crate::http::State;
 use crate::http::problem::Problem;
 use crate::http::wire::{Context, Decidable};
@@ -110,11 +110,7 @@ fn select_problem(error: SelectError) -> Problem {
 }
 
 fn count(answer: &Answer, started: Instant) {
-    let decision = match answer.verdict {
-        Verdict::Permit(_) => "permit",
-        Verdict::Deny(_) => "deny",
-        Verdict::Indeterminate => "indeterminate",
-    };
+    let decision = answer.verdict.code();
     metrics::counter!("chartgate_decisions_total", "decision" => decision, "reason" => answer.reason.clone())
         .increment(1);
     metrics::histogram!("chartgate_policy_rounds").record(f64::from(answer.rounds));

@@ -99,13 +99,12 @@ pub(in crate::http) struct TraceRow {
 impl AnswerBody {
     /// The wire form of an answer.
     pub fn of(answer: Answer, request: &DecisionRequest) -> Self {
-        let (decision, denial) = match &answer.verdict {
-            Verdict::Permit(_) => ("permit", None),
-            Verdict::Deny(Basis::Request) => {
-                ("deny", Some(denial(403, "forbidden", insufficient_scope(&answer.reason))))
-            }
-            Verdict::Deny(Basis::Content) => ("deny", Some(denial(404, "not-found", json!({})))),
-            Verdict::Indeterminate => ("indeterminate", Some(unavailable())),
+        let decision = answer.verdict.code();
+        let denial = match &answer.verdict {
+            Verdict::Permit(_) => None,
+            Verdict::Deny(Basis::Request) => Some(denial(403, "forbidden", insufficient_scope(&answer.reason))),
+            Verdict::Deny(Basis::Content) => Some(denial(404, "not-found", json!({}))),
+            Verdict::Indeterminate => Some(unavailable()),
         };
         let (obligations, expires_at) = match &answer.verdict {
             Verdict::Permit(permit) => {
