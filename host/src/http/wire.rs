@@ -5,7 +5,7 @@
 
 mod answer;
 mod content;
-mod facts;
+pub(super) mod facts;
 
 use chartgate_model::parse::{ParseLimits, RawRequest, parse};
 use chartgate_model::{DecisionRequest, FhirBase, Millis, ReleasePin, Stored, Subject, SubjectKind};
@@ -19,12 +19,11 @@ use crate::http::caller::Caller;
 use crate::http::json;
 use crate::http::problem::Problem;
 use crate::http::wire::content::{bytes, checked};
-use crate::http::wire::facts::relationships;
+use crate::http::wire::facts::{FactsBody, relationships};
 use crate::tokens::{Issuers, TokenError};
 
 pub use answer::{AnswerBody, error_line, token_denial};
 pub(super) use answer::{FactsStamp, ObligationBody, PolicyStamp, ReasonBody, TraceRow};
-pub(super) use facts::FactsBody;
 
 /// Nesting of a request; FHIR content inside it may use most of it.
 pub(super) const DEPTH_MAX: usize = 96;

@@ -17,6 +17,7 @@ use crate::http::caller::ROLES;
 use crate::http::decide::{read, read_json};
 use crate::http::json;
 use crate::http::problem::Problem;
+use crate::http::wire::facts::{active, full, ordinary};
 use crate::store::{Cursor, Effect, Filter, relationships};
 
 /// Lines of one bulk request.
@@ -52,18 +53,6 @@ pub struct RelationshipBody {
 
 fn default_tenant() -> String {
     "default".into()
-}
-
-fn full() -> String {
-    "full".into()
-}
-
-fn active() -> String {
-    "active".into()
-}
-
-fn ordinary() -> String {
-    "ordinary".into()
 }
 
 impl RelationshipBody {

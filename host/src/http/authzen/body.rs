@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::http::wire::FactsBody;
+use crate::http::wire::facts::FactsBody;
 
 /// `POST /access/v1/evaluation`
 #[derive(Debug, Deserialize, ToSchema)]

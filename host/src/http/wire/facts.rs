@@ -32,15 +32,18 @@ struct RelationshipFact {
     end: Option<String>,
 }
 
-fn full() -> String {
+/// The level where none is said.
+pub(in crate::http) fn full() -> String {
     "full".into()
 }
 
-fn active() -> String {
+/// The status where none is said.
+pub(in crate::http) fn active() -> String {
     "active".into()
 }
 
-fn ordinary() -> String {
+/// The way it came about where none is said.
+pub(in crate::http) fn ordinary() -> String {
     "ordinary".into()
 }
 
