@@ -142,7 +142,7 @@ pub(crate) fn covering<'a>(
     letter: Letters,
 ) -> Vec<Clause<'a>> {
     let covers = |text: &'a str| {
-        // Most tokens are of another type: look at that before reading the token whole.
+        // Most tokens are of another type or letter: their filters are not worth reading.
         let token = parse(text)?;
         let names_it = token.resource_type == "*" || on.is_some_and(|on| on.name == token.resource_type);
         if !names_it || !token.letters.contains(letter) {

@@ -32,6 +32,12 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], depth_max: usize) -> Resul
     })
 }
 
+/// The same for a text that is an object and may have members beyond those of `T`.
+pub(crate) fn object<T: DeserializeOwned>(bytes: &[u8], depth_max: usize) -> Result<T, Problem> {
+    let raw: Box<RawValue> = read(bytes, depth_max)?;
+    part(&raw, "body")
+}
+
 /// A value that is written as an object.
 ///
 /// SECURITY: a derived struct would also take a list, by position: what it means would hang on the
@@ -74,15 +80,9 @@ pub(crate) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializ
     Vec::<Object<T>>::deserialize(deserializer).map(|found| found.into_iter().map(|Object(value)| value).collect())
 }
 
-/// The same for a text that is an object and may have members beyond those of `T`.
-pub(crate) fn object<T: DeserializeOwned>(bytes: &[u8], depth_max: usize) -> Result<T, Problem> {
-    let raw: Box<RawValue> = read(bytes, depth_max)?;
-    part(&raw, "body")
-}
-
 /// Read an object out of a text that was [`read`].
 ///
-/// SECURITY: a derived struct would also take a list, by position.
+/// SECURITY: no list may stand for it, see [`Object`].
 pub(crate) fn part<T: DeserializeOwned>(raw: &RawValue, name: &str) -> Result<T, Problem> {
     if !raw.get().starts_with('{') {
         return Err(Problem::member(name, "has to be an object"));
