@@ -1,6 +1,6 @@
 //! Strict JSON: what two parsers could read differently is refused.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -179,7 +179,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let depth_left = self.deeper()?;
-        let mut names = HashSet::new();
+        let mut names = BTreeSet::new();
         while let Some(name) = map.next_key::<String>()? {
             let outcome = if names.contains(&name) {
                 Err(self.trail.fail(Fault::Duplicate))

@@ -4,7 +4,7 @@
 //! it is. Outwards nothing is believed: a policy is signed, but its answer becomes part of records
 //! and of HTTP answers, so each text has a shape and a length.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use chartgate_model as model;
 use chartgate_model::PolicyInput;
@@ -212,7 +212,7 @@ fn needs(keys: Vec<String>) -> Result<Vec<String>, OutputError> {
     require((1..=NEEDS_KEYS).contains(&keys.len()), OutputError::NeedsCount)?;
     let good = |key: &String| (1..=NEEDS_KEY_BYTES).contains(&key.len()) && !key.chars().any(char::is_control);
     require(keys.iter().all(good), OutputError::NeedsKey)?;
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     Ok(keys.into_iter().filter(|key| seen.insert(key.clone())).collect())
 }
 

@@ -1,6 +1,6 @@
 //! `manifest.json`: what a release is, in the exact bytes that are signed.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use chartgate_model::strict::{self, StrictError};
 use serde::{Deserialize, Serialize};
@@ -233,7 +233,7 @@ fn is_label(text: &str) -> bool {
 }
 
 fn is_list(items: &[String], good: fn(&str) -> bool) -> bool {
-    let different: HashSet<&String> = items.iter().collect();
+    let different: BTreeSet<&String> = items.iter().collect();
     (1..=16).contains(&items.len()) && different.len() == items.len() && items.iter().all(|item| good(item))
 }
 
