@@ -23,8 +23,10 @@ pub struct Malformed;
 enum Kind {
     Object,
     Array,
-    /// a string; `start..end` is what stands between the quotes
-    String,
+    /// a string without escapes; `start..end` is what stands between the quotes
+    Plain,
+    /// a string with escapes
+    Escaped,
     /// a number, `true`, `false` or `null`
     Literal,
 }
@@ -109,23 +111,27 @@ impl Reader<'_> {
         }
     }
 
+    /// A node that ends with its text and holds no other.
+    fn leaf(&mut self, kind: Kind, start: usize, end: usize) -> Result<(), Malformed> {
+        let next = index(self.nodes.len() + 1)?;
+        self.nodes.push(Node { kind, start: index(start)?, end: index(end)?, next });
+        Ok(())
+    }
+
+    /// A node that others follow, until it is closed.
     fn open(&mut self, kind: Kind) -> Result<usize, Malformed> {
-        let start = u32::try_from(self.at).map_err(|_| Malformed)?;
-        self.nodes.push(Node { kind, start, end: start, next: 0 });
+        self.leaf(kind, self.at, self.at)?;
         Ok(self.nodes.len() - 1)
     }
 
-    fn close(&mut self, node: usize, start: usize, end: usize) -> Result<(), Malformed> {
-        let next = u32::try_from(self.nodes.len()).map_err(|_| Malformed)?;
+    fn close(&mut self, node: usize) -> Result<(), Malformed> {
+        let (end, next) = (index(self.at)?, index(self.nodes.len())?);
         let node = self.nodes.get_mut(node).ok_or(Malformed)?;
-        node.start = u32::try_from(start).map_err(|_| Malformed)?;
-        node.end = u32::try_from(end).map_err(|_| Malformed)?;
-        node.next = next;
+        (node.end, node.next) = (end, next);
         Ok(())
     }
 
     fn members(&mut self, depth: usize) -> Result<(), Malformed> {
-        let start = self.at;
         let node = self.open(Kind::Object)?;
         self.at += 1;
         self.skip_space();
@@ -149,11 +155,10 @@ impl Reader<'_> {
             }
         }
         self.at += 1;
-        self.close(node, start, self.at)
+        self.close(node)
     }
 
     fn elements(&mut self, depth: usize) -> Result<(), Malformed> {
-        let start = self.at;
         let node = self.open(Kind::Array)?;
         self.at += 1;
         self.skip_space();
@@ -170,33 +175,32 @@ impl Reader<'_> {
             }
         }
         self.at += 1;
-        self.close(node, start, self.at)
+        self.close(node)
     }
 
     fn string(&mut self) -> Result<(), Malformed> {
-        let node = self.open(Kind::String)?;
         self.at += 1;
         let start = self.at;
-        let rest = self.bytes.get(start..).ok_or(Malformed)?;
-        let mut bytes = rest.iter();
+        let mut kind = Kind::Plain;
         loop {
-            match bytes.next().ok_or(Malformed)? {
+            let rest = self.bytes.get(self.at..).ok_or(Malformed)?;
+            self.at += plain(rest);
+            match self.peek().ok_or(Malformed)? {
                 b'"' => break,
                 b'\\' => {
-                    bytes.next();
+                    kind = Kind::Escaped;
+                    self.at += 2;
                 }
-                0..=0x1f => return Err(Malformed),
-                _ => {}
+                _ => return Err(Malformed),
             }
         }
-        let end = self.bytes.len() - bytes.len() - 1;
-        self.at = end + 1;
-        self.close(node, start, end)
+        self.leaf(kind, start, self.at)?;
+        self.at += 1;
+        Ok(())
     }
 
     fn literal(&mut self) -> Result<(), Malformed> {
         let start = self.at;
-        let node = self.open(Kind::Literal)?;
         while let Some(b'a'..=b'z' | b'0'..=b'9' | b'+' | b'-' | b'.' | b'E') = self.peek() {
             self.at += 1;
         }
@@ -204,8 +208,34 @@ impl Reader<'_> {
         if !matches!(text, b"true" | b"false" | b"null") && !is_number(text) {
             return Err(Malformed);
         }
-        self.close(node, start, self.at)
+        self.leaf(Kind::Literal, start, self.at)
     }
+}
+
+fn index(at: usize) -> Result<u32, Malformed> {
+    u32::try_from(at).map_err(|_| Malformed)
+}
+
+/// How many bytes at the front are neither a quote, a backslash nor a control character: eight are looked at
+/// in one go, since strings are most of a resource.
+fn plain(text: &[u8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // The high bit of every byte below `limit`. A borrow may mark bytes behind the first one, never before it.
+    let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word & (EACH * 0x80);
+    let special = |word: u64| {
+        let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
+        below(word, 0x20) | is(b'"') | is(b'\\')
+    };
+    let mut at = 0;
+    while let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk) {
+        let found = special(u64::from_le_bytes(*eight));
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | ..0x20)).count()
 }
 
 /// RFC 8259, section 6.
@@ -243,8 +273,8 @@ impl<'j, 'a> Value<'j, 'a> {
         self.node().is_some_and(|node| node.kind == kind)
     }
 
-    fn raw(self) -> &'a str {
-        self.node().and_then(|node| self.json.text.get(node.start as usize..node.end as usize)).unwrap_or_default()
+    fn raw(self, node: &Node) -> &'a str {
+        self.json.text.get(node.start as usize..node.end as usize).unwrap_or_default()
     }
 
     /// Whether this is an object.
@@ -259,12 +289,17 @@ impl<'j, 'a> Value<'j, 'a> {
 
     /// A string, its escapes resolved; `None` for every other kind.
     pub fn string(self) -> Option<Result<Cow<'a, str>, Malformed>> {
-        self.is(Kind::String).then(|| unescape(self.raw()))
+        let node = self.node()?;
+        match node.kind {
+            Kind::Plain => Some(Ok(Cow::Borrowed(self.raw(node)))),
+            Kind::Escaped => Some(unescape(self.raw(node)).map(Cow::Owned)),
+            _ => None,
+        }
     }
 
     /// A number, `true`, `false` or `null` as it is written; `None` for every other kind.
     pub fn literal(self) -> Option<&'a str> {
-        self.is(Kind::Literal).then(|| self.raw())
+        self.node().filter(|node| node.kind == Kind::Literal).map(|node| self.raw(node))
     }
 
     /// The elements of an array, nothing for every other kind.
@@ -290,20 +325,28 @@ impl<'j, 'a> Value<'j, 'a> {
         let mut found = None;
         let mut children = self.children(Kind::Object);
         while let (Some(key), Some(value)) = (children.next(), children.next()) {
-            let raw = key.raw();
-            let same = raw == name || (raw.contains('\\') && unescape(raw)? == name);
-            if same && found.replace(value).is_some() {
+            if key.is_named(name)? && found.replace(value).is_some() {
                 return Err(Malformed);
             }
         }
         Ok(found)
     }
 
+    /// Whether a member's name, its escapes resolved, is this one.
+    fn is_named(self, name: &str) -> Result<bool, Malformed> {
+        let Some(node) = self.node() else { return Ok(false) };
+        match node.kind {
+            Kind::Escaped => Ok(unescape(self.raw(node))? == name),
+            // Most names differ in length, and slicing costs more than that.
+            _ => Ok((node.end - node.start) as usize == name.len() && self.raw(node) == name),
+        }
+    }
+
     /// Whether every member's name is one of these.
     pub(crate) fn member_names_within(self, names: &[&str]) -> Result<bool, Malformed> {
         let mut children = self.children(Kind::Object);
         while let (Some(key), Some(_)) = (children.next(), children.next()) {
-            let key = unescape(key.raw())?;
+            let key = key.string().ok_or(Malformed)??;
             if !names.contains(&key.as_ref()) {
                 return Ok(false);
             }
@@ -320,10 +363,7 @@ impl<'j, 'a> Value<'j, 'a> {
     }
 }
 
-fn unescape(raw: &str) -> Result<Cow<'_, str>, Malformed> {
-    if !raw.contains('\\') {
-        return Ok(Cow::Borrowed(raw));
-    }
+fn unescape(raw: &str) -> Result<String, Malformed> {
     let mut text = String::with_capacity(raw.len());
     let mut chars = raw.chars();
     while let Some(c) = chars.next() {
@@ -342,7 +382,7 @@ fn unescape(raw: &str) -> Result<Cow<'_, str>, Malformed> {
             _ => return Err(Malformed),
         });
     }
-    Ok(Cow::Owned(text))
+    Ok(text)
 }
 
 /// `\uXXXX`, a surrogate pair taken together; a lone surrogate is malformed.
@@ -424,6 +464,31 @@ mod tests {
             assert!(!accepts(text), "{text}");
         }
         assert!(Json::parse(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn what_ends_a_plain_text_is_found_wherever_it_stands() {
+        let plain_text = "\u{7f}\u{80}ab#!\u{e9}[]\u{ffff}".repeat(3);
+        assert_eq!(plain(plain_text.as_bytes()), plain_text.len());
+        for at in 0..plain_text.len() {
+            for special in [0, 0x1f, b'"', b'\\'] {
+                for next in [b'a', b'#', b']', 0x20, 0x21, special] {
+                    let mut text = plain_text.clone().into_bytes();
+                    text.splice(at..at, [special, next]);
+                    assert_eq!(plain(&text), at, "{special:#x} {next:#x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_string_ends_at_a_quote_that_is_not_escaped() {
+        for text in [r#""""#, r#""\"""#, r#""\\""#, r#""1234567\"""#, r#""12345678\\""#] {
+            assert!(accepts(text), "{text}");
+        }
+        for text in [r#"""#, r#""\""#, r#""\\\""#, r#""1234567\""#, r#""12345678\"#] {
+            assert!(!accepts(text), "{text}");
+        }
     }
 
     #[test]

@@ -24,6 +24,16 @@ impl Bump {
     pub(super) const fn new() -> Self {
         Self(Cell::new(0))
     }
+
+    /// Make everything before `end` memory that is taken.
+    fn take_up_to(&self, end: usize) -> bool {
+        let have = memory_size::<0>() * PAGE_BYTES;
+        if end > have && memory_grow::<0>((end - have).div_ceil(PAGE_BYTES)) == usize::MAX {
+            return false;
+        }
+        self.0.set(end);
+        true
+    }
 }
 
 // SAFETY: every block lies between `__heap_base` and the end of memory and is handed out once;
@@ -36,13 +46,25 @@ unsafe impl GlobalAlloc for Bump {
         };
         let Some(start) = next.checked_next_multiple_of(layout.align()) else { return core::ptr::null_mut() };
         let Some(end) = start.checked_add(layout.size()) else { return core::ptr::null_mut() };
-        let have = memory_size::<0>() * PAGE_BYTES;
-        if end > have && memory_grow::<0>((end - have).div_ceil(PAGE_BYTES)) == usize::MAX {
-            return core::ptr::null_mut();
-        }
-        self.0.set(end);
-        start as *mut u8
+        if self.take_up_to(end) { start as *mut u8 } else { core::ptr::null_mut() }
     }
 
     unsafe fn dealloc(&self, _block: *mut u8, _layout: Layout) {}
+
+    /// The block handed out last grows where it stands; another one is copied.
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let start = block as usize;
+        if start + layout.size() == self.0.get() {
+            let Some(end) = start.checked_add(size) else { return core::ptr::null_mut() };
+            return if self.take_up_to(end) { block } else { core::ptr::null_mut() };
+        }
+        // SAFETY: the caller keeps to the contract of `realloc`, which asks more than that of `alloc`: a layout
+        // of the old alignment and the new size is valid.
+        let grown = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
+        if !grown.is_null() {
+            // SAFETY: both blocks hold as many bytes, and a new one overlaps no other.
+            unsafe { core::ptr::copy_nonoverlapping(block, grown, layout.size().min(size)) };
+        }
+        grown
+    }
 }

@@ -26,6 +26,7 @@ pub(crate) struct Pair<'a> {
     /// percent-decoded, search escapes as they are: what a search would carry
     pub(crate) value: Cow<'a, str>,
     parameter: Parameter,
+    alternatives: Vec<Wanted>,
 }
 
 impl core::fmt::Debug for Pair<'_> {
@@ -47,8 +48,8 @@ impl<'a> Filter<'a> {
             let (name, value) = text.split_once('=')?;
             let (name, value) = (percent_decode(name)?, percent_decode(value)?);
             let parameter = version.parameter(on, &name)?;
-            alternatives(&value, parameter)?;
-            Some(Pair { name: parameter.code, value, parameter })
+            let alternatives = alternatives(&value, parameter)?;
+            Some(Pair { name: parameter.code, value, parameter, alternatives })
         };
         text.split('&').map(pair).collect::<Option<Vec<_>>>().map(|pairs| Self { pairs })
     }
@@ -72,22 +73,22 @@ impl Pair<'_> {
     /// Either of two pairs of one parameter: a comma within one value is OR.
     pub(crate) fn or(&self, other: &Self) -> Self {
         let value = Cow::Owned(alloc::format!("{},{}", self.value, other.value));
-        Self { value, ..self.clone() }
+        let alternatives = [self.alternatives.as_slice(), &other.alternatives].concat();
+        Self { value, alternatives, ..*self }
     }
 
     /// Whether any repetition at any of the parameter's paths matches any alternative.
     fn matches(&self, resource: Value<'_, '_>, base: &str) -> Result<bool, Malformed> {
-        let alternatives = alternatives(&self.value, self.parameter).unwrap_or_default();
         let mut matched = false;
         for found in self.parameter.paths() {
             let (found, target) = found.split_once('>').unwrap_or((found, ""));
             if let Some(element) = found.strip_suffix('?') {
                 let exists = exists_and_is_not_false(resource, element)?;
-                matched |= alternatives.iter().any(|wanted| wanted.accepts_boolean(exists));
+                matched |= self.alternatives.iter().any(|wanted| wanted.accepts_boolean(exists));
                 continue;
             }
             path::visit(resource, found, self.parameter.kind.choices(), &mut |value| {
-                for wanted in &alternatives {
+                for wanted in &self.alternatives {
                     matched |= wanted.accepts(value, target, base)?;
                 }
                 Ok(())

@@ -59,7 +59,7 @@ impl Decimal {
 }
 
 /// A number that is compared with.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Comparison {
     prefix: Prefix,
     number: Decimal,
@@ -94,7 +94,7 @@ impl Comparison {
 }
 
 /// A quantity that is compared with.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Quantity {
     number: Comparison,
     /// system (empty: any) and code; `None`: any unit

@@ -23,7 +23,7 @@ use reference::Reference;
 use token::Token;
 
 /// One alternative of a search value.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
     Token(Token),
     Reference(Reference),
@@ -117,20 +117,23 @@ fn split(value: &str) -> Option<Vec<Vec<String>>> {
     let mut alternatives = Vec::new();
     let mut parts = Vec::new();
     let mut part = String::new();
-    let mut chars = value.chars();
+    let mut rest = value;
     loop {
+        let (plain, special) = rest.split_at(rest.find(['\\', '|', ',']).unwrap_or(rest.len()));
+        part.push_str(plain);
+        let mut chars = special.chars();
         match chars.next() {
             Some('\\') => part.push(chars.next().filter(|c| matches!(c, ',' | '|' | '$' | '\\'))?),
             Some('|') => parts.push(core::mem::take(&mut part)),
-            end @ (Some(',') | None) => {
+            end => {
                 parts.push(core::mem::take(&mut part));
                 alternatives.push(core::mem::take(&mut parts));
                 if end.is_none() {
                     return Some(alternatives);
                 }
             }
-            Some(c) => part.push(c),
         }
+        rest = chars.as_str();
     }
 }
 

@@ -7,7 +7,7 @@ use crate::json::{Malformed, Value};
 use crate::reference::{Target, is_id, target as read};
 
 /// What a reference parameter asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reference {
     /// `Type/id`, or a bare id where only one type can be meant
     Local { resource_type: String, id: String },

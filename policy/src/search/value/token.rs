@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::json::{Malformed, Value};
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
     /// `None`: any system; empty: no system
     system: Option<String>,
