@@ -496,6 +496,9 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(accepts(&nested(DEPTH_MAX + 1)));
         assert!(!accepts(&nested(DEPTH_MAX + 2)));
+        let nested = |depth: usize| format!("{}{{}}{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        assert!(accepts(&nested(DEPTH_MAX)));
+        assert!(!accepts(&nested(DEPTH_MAX + 1)));
     }
 
     #[test]
@@ -506,11 +509,36 @@ mod tests {
         }
     }
 
+    fn read(text: &str) -> Result<String, Malformed> {
+        Json::parse(text.as_bytes()).unwrap().root().string().unwrap().map(Cow::into_owned)
+    }
+
+    #[test]
+    fn escapes_are_resolved() {
+        for (text, meant) in [
+            (r#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{c}\n\r\t"),
+            (r#""a\u0041\u00e9\u20AC""#, "aA\u{e9}\u{20ac}"),
+            (r#""\ud800\udc00\ud83d\ude00\uDBFF\uDFFF""#, "\u{10000}\u{1f600}\u{10ffff}"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(meant), "{text}");
+        }
+        assert!(read(r#""\x""#).is_err() && read(r#""\u00g0""#).is_err() && read(r#""\u00""#).is_err());
+    }
+
     #[test]
     fn a_lone_surrogate_is_malformed() {
-        for text in [r#""\ud800""#, r#""\ud800\u0041""#, r#""\udc00""#] {
-            let json = Json::parse(text.as_bytes()).unwrap();
-            assert!(json.root().string().unwrap().is_err(), "{text}");
+        for text in [r#""\ud800""#, r#""\ud800\u0041""#, r#""\udc00""#, r#""\ud800x0041""#, r#""\ud800\ndc00""#] {
+            assert!(read(text).is_err(), "{text}");
         }
+        assert!(read(r#""\ud800xudc00""#).is_err() && read(r#""\ud800\xdc00""#).is_err());
+    }
+
+    #[test]
+    fn what_is_quoted_is_read_back_the_same() {
+        let mut quoted = String::new();
+        let text: String = (0..0x80).filter_map(char::from_u32).chain("\u{e9}\u{1f600}".chars()).collect();
+        push_quoted(&mut quoted, &text);
+        assert_eq!(read(&quoted), Ok(text));
+        assert!(quoted.contains("\\u001f"));
     }
 }

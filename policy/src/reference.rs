@@ -60,7 +60,9 @@ pub(crate) fn split_local(reference: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Target, target};
+    use alloc::format;
+
+    use super::{Target, is_id, split_local, target};
 
     const BASE: &str = "https://ehr.example/fhir";
 
@@ -106,5 +108,26 @@ mod tests {
         assert!(!maybe("https://other.example/fhir/Practitioner/1"));
         assert!(maybe("https://other.example/fhir/Patient/1"));
         assert!(maybe("#p") && maybe("urn:uuid:0") && maybe(""));
+        // Neither the one nor the other half makes a reference to a type.
+        assert!(maybe("https://other.example/fhir/Practitioner/a_b") && maybe("https://other.example/fhir/v1/1"));
+    }
+
+    #[test]
+    fn an_id_is_of_letters_digits_hyphens_and_points() {
+        let longest = "a".repeat(64);
+        for id in ["a", "A-1.b", "-", "...", &longest] {
+            assert!(is_id(id), "{id}");
+        }
+        for text in ["", ".", "..", "a_b", "a b", "\u{e9}", "a/b", &format!("{longest}a")] {
+            assert!(!is_id(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_type_and_an_id() {
+        assert_eq!(split_local("Patient/1"), Some(("Patient", "1")));
+        for text in ["Patient", "patient/1", "/1", "Patient/", "Patient/a_b", "P4/1", "Patient/1/2"] {
+            assert_eq!(split_local(text), None, "{text}");
+        }
     }
 }

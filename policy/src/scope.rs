@@ -37,7 +37,7 @@ impl Letters {
     }
 
     pub(crate) fn writes(self) -> bool {
-        self.0 & (Self::C.0 | Self::U.0 | Self::D.0) != 0
+        [Self::C, Self::U, Self::D].into_iter().any(|letter| self.contains(letter))
     }
 
     /// The single letters in this set, in the order of `cruds`.
@@ -82,6 +82,7 @@ pub(crate) enum Context {
 #[derive(Debug, Clone, Copy)]
 struct Token<'a> {
     context: Context,
+    /// `*`, or what is only then a type if the tables know it
     resource_type: &'a str,
     letters: Letters,
     filter: Option<&'a str>,
@@ -119,10 +120,8 @@ fn parse(text: &str) -> Option<Token<'_>> {
     };
     let (resource_type, letters) = rest.split_once('.')?;
     let (letters, spelling) = Letters::parse(letters)?;
-    let type_fits =
-        resource_type == "*" || (!resource_type.is_empty() && resource_type.bytes().all(|b| b.is_ascii_alphabetic()));
     let filter_fits = filter.is_none() || spelling == Spelling::V2;
-    (type_fits && filter_fits).then_some(Token { context, resource_type, letters, filter })
+    filter_fits.then_some(Token { context, resource_type, letters, filter })
 }
 
 /// Whether a scope string carries this plain scope (`openid`, `launch`).
@@ -172,6 +171,14 @@ mod tests {
     fn v1_and_v2_spell_the_same_letters() {
         for (v1, v2) in [("read", "rs"), ("write", "cud"), ("*", "cruds")] {
             assert_eq!(Letters::parse(v1).unwrap().0, Letters::parse(v2).unwrap().0);
+        }
+    }
+
+    #[test]
+    fn letters_are_a_set() {
+        assert_eq!(Letters::R.with(Letters::R), Letters::R);
+        for (text, writes) in [("r", false), ("s", false), ("rs", false), ("c", true), ("u", true), ("d", true)] {
+            assert_eq!(Letters::parse(text).unwrap().0.writes(), writes, "{text}");
         }
     }
 

@@ -19,7 +19,8 @@ impl<'a> Walk<'_, 'a> {
             && !unfiltered.is_empty()
         {
             match self.directory(on, &unfiltered) {
-                Err(Stop::Deny(_)) if unfiltered.len() < clauses.len() => {}
+                // A granular clause may still do, though only for what its filter matches.
+                Err(Stop::Deny(_)) => {}
                 verdict => return verdict,
             }
         }

@@ -16,7 +16,7 @@ use crate::scope::{Clause, Letters};
 use crate::search::parameters::{counts, masks};
 use crate::search::path;
 use crate::tables::{Class, ResourceType};
-use crate::types::{Interaction, SubjectKind};
+use crate::types::SubjectKind;
 
 /// Patients a resource may name before their relationships are asked for all together.
 const NAMED_MAX: usize = 32;
@@ -192,10 +192,8 @@ impl<'a> Walk<'_, 'a> {
     /// The stored resource the request names.
     pub(crate) fn stored(&mut self, on: &ResourceType, id: &str) -> Result<Image<'a>, Stop> {
         let key = match self.request.version {
-            Some(version) if self.request.interaction == Interaction::Vread => {
-                format!("{}/{id}/_history/{version}", on.name)
-            }
-            _ => format!("{}/{id}", on.name),
+            Some(version) => format!("{}/{id}/_history/{version}", on.name),
+            None => format!("{}/{id}", on.name),
         };
         match self.request.stored.iter().find(|stored| stored.key == key) {
             Some(stored) => Ok(stored.content.map_or(Image::Absent, Image::Content)),

@@ -20,19 +20,13 @@ pub(crate) struct Filter<'a> {
 }
 
 /// One `name=value`.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pair<'a> {
     pub(crate) name: &'static str,
     /// percent-decoded, search escapes as they are: what a search would carry
     pub(crate) value: Cow<'a, str>,
     parameter: Parameter,
     alternatives: Vec<Wanted>,
-}
-
-impl core::fmt::Debug for Pair<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}={}", self.name, self.value)
-    }
 }
 
 impl PartialEq for Pair<'_> {

@@ -1,5 +1,7 @@
 //! Filters on content, kind by kind.
 
+use alloc::format;
+
 use super::*;
 use crate::json::Json;
 use crate::tables::version;
@@ -190,4 +192,47 @@ fn each_version_has_its_own_parameters() {
     assert!(parses("4.0.1", "Media", "type=x") && parses("4.3.0", "Media", "type=x"));
     assert!(parses("5.0.0", "Consent", "subject=Patient/1") && !parses("4.0.1", "Consent", "subject=Patient/1"));
     assert!(parses("5.0.0", "Observation", "value-markdown=x") && !parses("4.0.1", "Observation", "value-markdown=x"));
+}
+
+#[test]
+fn nothing_between_commas_asks_for_nothing() {
+    for (on, filter) in [
+        ("Patient", "family=,a"),
+        ("Patient", "family=a,"),
+        ("Patient", "general-practitioner=,Practitioner/7"),
+        ("Patient", "birthdate=2020,"),
+        ("Observation", "_profile=,http://p"),
+        ("RiskAssessment", "probability=,1"),
+        ("Observation", "value-quantity=,1"),
+    ] {
+        assert!(!parses("4.0.1", on, filter), "{filter}");
+    }
+}
+
+#[test]
+fn an_open_period_reaches_as_far_as_it_can_and_a_turned_one_nowhere() {
+    let with = |period: &str| format!(r#"{{"effectivePeriod":{period}}}"#);
+    for (period, from, until) in [
+        (r#"{"start":"2026-03-01"}"#, true, false),
+        (r#"{"end":"2026-03-01"}"#, false, true),
+        (r#"{"start":"2026-03-01","end":"2026-03-01"}"#, true, true),
+        (r#"{"start":"2026-03-02","end":"2026-03-01"}"#, false, false),
+        ("{}", false, false),
+    ] {
+        assert_eq!(matches("date=ge2026-03-01", "Observation", &with(period)), from, "{period}");
+        assert_eq!(matches("date=le2026-03-01", "Observation", &with(period)), until, "{period}");
+    }
+}
+
+#[test]
+fn a_concept_is_no_text() {
+    assert!(matches("name=ann", "Patient", r#"{"name":[{"text":"Anna"}]}"#));
+    assert!(!matches("name=ann", "Patient", r#"{"name":[{"text":"Anna","coding":[]}]}"#));
+}
+
+#[test]
+fn numbers_are_judged_too() {
+    let risk = r#"{"prediction":[{"probabilityDecimal":0.25}]}"#;
+    assert!(matches("probability=gt0.2", "RiskAssessment", risk));
+    assert!(!matches("probability=gt0.25", "RiskAssessment", risk));
 }

@@ -58,13 +58,6 @@ impl<'a> Rows<'a> {
         if other.includes(self) {
             return Some(other.clone());
         }
-        if self.filter == other.filter {
-            let mut patients = self.patients.listed().to_vec();
-            let new = other.patients.listed().iter().filter(|(id, _)| patients.iter().all(|(known, _)| known != id));
-            let new: Vec<_> = new.cloned().collect();
-            patients.extend(new);
-            return Some(Self { patients: Patients::These(patients), filter: self.filter.clone() });
-        }
         let ([mine], [theirs]) = (self.filter.as_slice(), other.filter.as_slice()) else { return None };
         let same_patients = self.patients.includes(&other.patients) && other.patients.includes(&self.patients);
         (same_patients && mine.name == theirs.name)

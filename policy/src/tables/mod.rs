@@ -185,6 +185,25 @@ mod tests {
     }
 
     #[test]
+    fn the_kind_of_a_parameter_is_that_of_its_definition() {
+        let r4 = version("4.0.1").unwrap();
+        for (on, code, kind) in [
+            ("Observation", "code", Kind::Token),
+            ("Observation", "subject", Kind::Reference),
+            ("Patient", "family", Kind::String),
+            ("Observation", "date", Kind::Date),
+            ("RiskAssessment", "probability", Kind::Number),
+            ("Observation", "value-quantity", Kind::Quantity),
+            ("ValueSet", "url", Kind::Uri),
+            ("Observation", "code-value-concept", Kind::Composite),
+            ("Location", "near", Kind::Special),
+        ] {
+            let on = r4.resource_type(on).unwrap();
+            assert_eq!(r4.parameter(on, code).unwrap().kind, kind, "{code}");
+        }
+    }
+
+    #[test]
     fn versions_differ_where_the_definitions_do() {
         let class = |number: &str, name| version(number).unwrap().resource_type(name).map(|on| on.class);
         assert_eq!(class("4.0.1", "Device"), Some(Class::Patient));

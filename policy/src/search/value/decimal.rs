@@ -162,6 +162,8 @@ mod tests {
         ] {
             let found = [holds(wanted, "5.39"), holds(wanted, "5.400"), holds(wanted, "54.1e-1")];
             assert_eq!(found, [below, same, above], "{wanted}");
+            let found = [holds(wanted, "53e-1"), holds(wanted, "0.54e+1"), holds(wanted, "0.055E2")];
+            assert_eq!(found, [below, same, above], "{wanted}");
         }
     }
 
