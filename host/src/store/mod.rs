@@ -27,6 +27,9 @@ pub use validate::InvalidMember;
 pub const FILE_NAME: &str = "chartgate.db";
 /// How long a statement waits for another process's lock, in milliseconds.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
+/// How much of the file the readers map instead of copying page by page. A disk that fails under a mapping ends
+/// the process, which permits nothing; writes never go through one.
+const MAPPED_BYTES: i64 = 1 << 30;
 /// Read-only connections: more than cores are of no use, fewer make threads wait.
 const READERS: usize = 8;
 
@@ -118,6 +121,7 @@ fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))?;
+    connection.pragma_update(None, "mmap_size", MAPPED_BYTES)?;
     // Otherwise the planner looks at the values and every question is compiled anew.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
