@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use chartgate_model::FhirBase;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -60,16 +61,17 @@ impl Gate {
 
     /// One place, held until it is dropped. Nobody waits: a full house says so at once.
     pub fn enter(&self, caller: &str) -> Result<OwnedSemaphorePermit, Problem> {
-        use axum::http::StatusCode;
-        if self.rate.check_key(&caller.to_owned()).is_err() {
-            return Err(Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "rate-exceeded",
-                "more requests a second than this caller may send",
-            ));
-        }
+        self.charge(caller)?;
         Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many decisions are under way")
+        })
+    }
+
+    /// Count one decision that is asked for.
+    pub fn charge(&self, caller: &str) -> Result<(), Problem> {
+        self.rate.check_key(&caller.to_owned()).map_err(|_| {
+            let detail = "more decisions a second than this caller may ask for";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate-exceeded", detail)
         })
     }
 }

@@ -56,6 +56,17 @@ fn a_caller_over_its_rate_gets_its_request_id_too() {
 }
 
 #[test]
+fn each_item_of_a_batch_counts_for_the_rate() {
+    let world = World::with_rules_and("[limits]\ncaller_rate_per_s = 3\n");
+    let host = world.start();
+    let body = with(&read(), "/evaluations", json!([{}, {}, {}, {}]));
+    let answer = host.client().send("POST", host.public, EVALUATIONS, &[KEY, JSON], body.to_string());
+    let items = answer.decided()["evaluations"].clone();
+    let status = |at: usize| items[at]["context"]["error"]["status"].as_u64();
+    assert_eq!([0, 1, 2, 3].map(status), [None, None, None, Some(429)], "{items}");
+}
+
+#[test]
 fn a_request_id_is_bounded() {
     let ask = |ids: &[&str]| {
         let headers: Vec<(&str, &str)> = ids.iter().map(|id| ("X-Request-ID", *id)).collect();

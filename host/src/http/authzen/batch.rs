@@ -82,6 +82,10 @@ async fn one(
     item: &RawValue,
     at: usize,
 ) -> Result<EvaluationAnswer, Problem> {
+    // The way in has paid for the first.
+    if at > 0 {
+        state.gate.charge(&context.caller.name)?;
+    }
     let item: EvaluationItem = json::part(item, &format!("evaluations[{at}]"))?;
     let (answer, _) = evaluate(state, context, &item.over(defaults)).await?;
     Ok(answer)
