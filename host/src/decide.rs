@@ -10,7 +10,7 @@ use chartgate_model::{Basis, Decision, DecisionRequest, Fact, Millis, Obligation
 use chartgate_runtime::release::Release;
 
 use crate::audit::{DecisionRecord, InputRecord, LogError, OutcomeRecord, Recorder, ReleaseRecord};
-use crate::facts::{self, FactError, Facts, fill_templates};
+use crate::facts::{self, FactError, Facts};
 use crate::rollout::{Rollout, SelectError};
 
 /// Policy calls for one decision at the most: ask, ask again with facts, answer.
@@ -181,7 +181,7 @@ impl Decider {
 
     /// Facts and policy calls until there is an answer.
     fn conclude(&self, request: &DecisionRequest, release: &Release, evidence: &mut Evidence) -> Conclusion {
-        let keys = self.prefetch(request, release);
+        let keys = facts::keys_ahead(&release.policy.description.fact_templates, request);
         if let Err(error) = self.fetch(request, &keys, evidence) {
             return Conclusion::failed(error.reason());
         }
@@ -213,19 +213,6 @@ impl Decider {
                 return Conclusion::failed(error.reason());
             }
         }
-    }
-
-    /// The facts this interaction usually needs, so that one call suffices.
-    fn prefetch(&self, request: &DecisionRequest, release: &Release) -> Vec<String> {
-        let interaction = request.request.interaction;
-        let templates =
-            release.policy.description.fact_templates.iter().filter(|template| template.interaction == interaction);
-        let patient = request.request.id.as_deref().filter(|_| request.request.resource_type == "Patient");
-        let fill =
-            |keys: &[String]| fill_templates(keys, &request.subject.user, request.subject.patient.as_deref(), patient);
-        let keys = templates.flat_map(|template| fill(&template.keys));
-        // A launch patient that is no id is for the policy to refuse, not for the directory to look up.
-        keys.filter(|key| crate::facts::FactKey::parse(key).is_some()).collect()
     }
 
     fn fetch(&self, request: &DecisionRequest, keys: &[String], evidence: &mut Evidence) -> Result<(), FactError> {

@@ -19,20 +19,25 @@ struct Policy;
 
 export!(Policy);
 
-const LAUNCH: &[&str] = &["relationships/{user}/{launch-patient}"];
+/// The patient a token is for, and those the request speaks of.
+const PATIENTS: &[&str] = &["relationships/{user}/{launch-patient}", "relationships/{user}/{named-patient}"];
 
-/// What each interaction usually turns on. `{patient}` is the id of a request for one Patient.
+/// The same; whoever searches for none of them searches all of theirs.
+const SEARCHED: &[&str] =
+    &["relationships/{user}/{launch-patient}", "relationships/{user}/{named-patient}", "relationships/{unbound-user}"];
+
+/// What each interaction usually turns on.
 const TEMPLATES: &[(&str, &[&str])] = &[
-    ("read", &["relationships/{user}/{launch-patient}", "relationships/{user}/{patient}"]),
-    ("vread", LAUNCH),
-    ("history-instance", LAUNCH),
-    ("history-type", LAUNCH),
-    ("history-system", LAUNCH),
-    ("search-type", LAUNCH),
-    ("create", LAUNCH),
-    ("update", LAUNCH),
-    ("delete", LAUNCH),
-    ("operation", LAUNCH),
+    ("read", PATIENTS),
+    ("vread", PATIENTS),
+    ("history-instance", PATIENTS),
+    ("history-type", PATIENTS),
+    ("history-system", PATIENTS),
+    ("search-type", SEARCHED),
+    ("create", PATIENTS),
+    ("update", PATIENTS),
+    ("delete", PATIENTS),
+    ("operation", PATIENTS),
 ];
 
 impl describe::Guest for Policy {

@@ -35,7 +35,7 @@ pub struct Description {
 pub struct FactTemplate {
     /// the interaction
     pub interaction: Interaction,
-    /// fact keys with places `{user}`, `{launch-patient}`, `{patient}`
+    /// fact keys with places, `{user}`, as `wit/describe.wit` lists them
     pub keys: Vec<String>,
 }
 

@@ -6,7 +6,7 @@ use crate::store::validate;
 
 /// A fact key, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FactKey<'a> {
+pub(super) enum FactKey<'a> {
     /// `relationships/<Type>/<id>/<patient id>`: all between the two
     Between {
         /// `Practitioner/17`
@@ -23,7 +23,7 @@ pub enum FactKey<'a> {
 
 impl<'a> FactKey<'a> {
     /// Read a key; `None` for another prefix or a malformed rest.
-    pub fn parse(key: &'a str) -> Option<Self> {
+    pub(super) fn parse(key: &'a str) -> Option<Self> {
         let rest = key.strip_prefix("relationships/")?;
         let user_only = rest.matches('/').count() == 1;
         let parsed = match rest.rsplit_once('/')? {

@@ -5,6 +5,7 @@
 
 mod directory;
 mod key;
+mod named;
 mod template;
 
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use serde::Serialize;
 use crate::store::{InvalidMember, StoreError, validate};
 
 pub use directory::{DEFAULT_OF_USER_LIMIT, Directory};
-pub use key::FactKey;
-pub use template::fill_templates;
+pub use template::keys_ahead;
+
+use key::FactKey;
 
 /// The source name of relationships a caller vouches for.
 pub const CALLER: &str = "caller";

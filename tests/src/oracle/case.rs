@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use chartgate::config::Limits;
-use chartgate::facts::{FactError, FactKey, Facts, RelationshipSource, SourceAnswer, fill_templates};
+use chartgate::facts::{FactError, Facts, RelationshipSource, SourceAnswer, keys_ahead};
 use chartgate::http::caller::Caller;
 use chartgate::http::wire::{Context, Decidable};
 use chartgate_model::{
@@ -141,7 +141,7 @@ impl Case {
             let resolved = source.resolve("default", &read.request.relationships, keys, read.request.now);
             resolved.map(|resolved| resolved.facts).map_err(|error| error.to_string())
         };
-        let mut facts = resolve(&prefetched(policy, &read.request))?;
+        let mut facts = resolve(&keys_ahead(&policy.description.fact_templates, &read.request))?;
         let (mut facts_final, mut rounds) = (false, 0);
         loop {
             rounds += 1;
@@ -164,16 +164,6 @@ impl Case {
             facts.extend(more);
         }
     }
-}
-
-/// The facts the host fetches before it asks.
-fn prefetched(policy: &LoadedPolicy, request: &DecisionRequest) -> Vec<String> {
-    let templates = &policy.description.fact_templates;
-    let keys = templates.iter().filter(|template| template.interaction == request.request.interaction);
-    let patient = request.request.id.as_deref().filter(|_| request.request.resource_type == "Patient");
-    let subject = &request.subject;
-    let fill = |keys: &[String]| fill_templates(keys, &subject.user, subject.patient.as_deref(), patient);
-    keys.flat_map(|template| fill(&template.keys)).filter(|key| FactKey::parse(key).is_some()).collect()
 }
 
 /// The sources of a case, in place of the directory.

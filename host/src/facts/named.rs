@@ -1,0 +1,60 @@
+//! The patients a request speaks of, found without reading it: a guess at what the policy will ask for.
+//!
+//! What is found here decides nothing. A patient too many costs a look into the directory, one too few a second
+//! policy call.
+
+use chartgate_model::{FhirRequest, Stored};
+
+use crate::store::validate::is_id;
+
+/// Patients that are found at the most: a text that names more is about something else.
+const NAMED_MAX: usize = 8;
+const REFERENCE: &str = "Patient/";
+
+/// Ids of the patients in the URL, the parameters, the body and the stored content, in this order, each once.
+pub(super) fn named_patients<'a>(asked: &'a FhirRequest, stored: &'a [Stored]) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    if let Some(id) = asked.id.as_deref().filter(|_| asked.resource_type == "Patient") {
+        add(&mut found, id);
+    }
+    if let Some((_, id)) = asked.compartment.as_ref().filter(|(resource_type, _)| resource_type == "Patient") {
+        add(&mut found, id);
+    }
+    for parameter in &asked.parameters {
+        // `patient` takes bare ids too, and so does the `_id` of a Patient.
+        let is_bare = parameter.name == "patient" || (parameter.name == "_id" && asked.resource_type == "Patient");
+        for value in parameter.value.split(',') {
+            match value.strip_prefix(REFERENCE) {
+                Some(id) => add(&mut found, id),
+                None if is_bare => add(&mut found, value),
+                None => {}
+            }
+        }
+    }
+    let stored = stored.iter().filter_map(|stored| stored.content.as_deref());
+    for content in asked.body.as_deref().into_iter().chain(stored) {
+        in_text(&mut found, std::str::from_utf8(content).unwrap_or_default());
+    }
+    found
+}
+
+fn in_text<'a>(found: &mut Vec<&'a str>, text: &'a str) {
+    for (at, _) in text.match_indices(REFERENCE) {
+        if found.len() >= NAMED_MAX {
+            return;
+        }
+        let id = text.get(at + REFERENCE.len()..).unwrap_or_default();
+        let end = id.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.').unwrap_or(id.len());
+        add(found, id.get(..end).unwrap_or_default());
+    }
+}
+
+fn add<'a>(found: &mut Vec<&'a str>, id: &'a str) {
+    if found.len() < NAMED_MAX && is_id(id) && !found.contains(&id) {
+        found.push(id);
+    }
+}
+
+#[cfg(test)]
+#[path = "named_tests.rs"]
+mod tests;
