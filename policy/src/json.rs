@@ -222,15 +222,15 @@ fn plain(text: &[u8]) -> usize {
     const EACH: u64 = 0x0101_0101_0101_0101;
     // The high bit of every byte below `limit`. A borrow may mark bytes behind the first one, never before it.
     let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word & (EACH * 0x80);
-    let special = |word: u64| {
-        let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
-        below(word, 0x20) | is(b'"') | is(b'\\')
+    let first_special = |word: u64| {
+        let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1).trailing_zeros();
+        below(word, 0x20).trailing_zeros().min(is(b'"')).min(is(b'\\'))
     };
     let mut at = 0;
     while let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk) {
-        let found = special(u64::from_le_bytes(*eight));
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+        let bit = first_special(u64::from_le_bytes(*eight));
+        if bit < u64::BITS {
+            return at + (bit / 8) as usize;
         }
         at += 8;
     }
