@@ -170,6 +170,17 @@ mod tests {
     }
 
     #[test]
+    fn readers_map_the_file_and_the_writer_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let mapped = |connection: &Connection| -> i64 {
+            connection.pragma_query_value(None, "mmap_size", |row| row.get(0)).unwrap()
+        };
+        assert_eq!(mapped(&store.writer.lock().unwrap()), 0);
+        assert_eq!(mapped(&store.readers.first().unwrap().lock().unwrap()), super::MAPPED_BYTES);
+    }
+
+    #[test]
     fn readers_cannot_write() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
