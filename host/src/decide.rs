@@ -174,6 +174,7 @@ impl Decider {
             simulate: refusal.simulate,
             tenant: refusal.tenant,
             time_ms: refusal.now.0,
+            token_expires_ms: None,
         };
         let line = record.to_line().map_err(|_| LogError::NotOneLine)?;
         self.recorder.append(line).await
@@ -384,6 +385,8 @@ fn line(
         release: Some(ReleaseRecord {
             component: &release.component_digest,
             digest: &release.digest,
+            fuel_limit: release.policy.limits.fuel,
+            memory_limit_bytes: release.policy.limits.memory_bytes,
             name: &release.name,
             version: &release.version,
         }),
@@ -392,6 +395,7 @@ fn line(
         simulate: asked.request.simulate,
         tenant: &asked.request.tenant,
         time_ms: asked.request.now.0,
+        token_expires_ms: asked.request.subject.expires.map(|end| end.0),
     };
     record.to_line()
 }

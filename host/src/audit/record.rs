@@ -73,6 +73,8 @@ pub struct DecisionRecord<'a> {
     pub tenant: &'a str,
     /// when, in milliseconds since 1970
     pub time_ms: u64,
+    /// when the token ends, in milliseconds since 1970: no permit lasts longer
+    pub token_expires_ms: Option<u64>,
 }
 
 /// The release that decided.
@@ -82,6 +84,10 @@ pub struct ReleaseRecord<'a> {
     pub component: &'a str,
     /// digest of the manifest, the identity of the release
     pub digest: &'a str,
+    /// fuel one call might use here
+    pub fuel_limit: u64,
+    /// memory one call might use here
+    pub memory_limit_bytes: usize,
     /// `smart-access`
     pub name: &'a str,
     /// `1.0.0`

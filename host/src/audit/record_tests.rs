@@ -78,12 +78,20 @@ fn with_record(change: impl FnOnce(&mut DecisionRequest), check: impl FnOnce(&De
             &obligations,
             Some(Millis(5)),
         ),
-        release: Some(ReleaseRecord { component: "sha256:b", digest: "sha256:a", name: "n", version: "1.0.0" }),
+        release: Some(ReleaseRecord {
+            component: "sha256:b",
+            digest: "sha256:a",
+            fuel_limit: 10,
+            memory_limit_bytes: 65_536,
+            name: "n",
+            version: "1.0.0",
+        }),
         rounds: 2,
         schema: DECISION_SCHEMA,
         simulate: false,
         tenant: "default",
         time_ms: 1_000,
+        token_expires_ms: Some(9),
     });
 }
 

@@ -15,6 +15,7 @@ pub struct Replay {
     facts: Vec<Fact>,
     is_final: bool,
     release: String,
+    limits: PolicyLimits,
 }
 
 impl Replay {
@@ -40,17 +41,18 @@ impl Replay {
             simulate: false,
             break_glass: Vec::new(),
         };
-        let (facts, release) = (facts.collect(), text(&record["release"]["digest"]));
-        Self { request, facts, is_final: input["facts_final"].as_bool().unwrap(), release }
+        let (facts, release) = (facts.collect(), &record["release"]);
+        let limit = |name: &str| release[name].as_u64().unwrap();
+        let limits = PolicyLimits {
+            fuel: limit("fuel_limit"),
+            memory_bytes: usize::try_from(limit("memory_limit_bytes")).unwrap(),
+        };
+        let is_final = input["facts_final"].as_bool().unwrap();
+        Self { request, facts, is_final, release: text(&release["digest"]), limits }
     }
 
-    /// Decide it by the release it names.
+    /// Decide it by the release and within the limits it names.
     pub fn run(&self, releases: &Registry) -> Result<Called, CallError> {
-        self.run_within(releases, |_| ())
-    }
-
-    /// The same with other limits of the call.
-    pub fn run_within(&self, releases: &Registry, limit: impl FnOnce(&mut PolicyLimits)) -> Result<Called, CallError> {
         let release = releases.get(&ReleasePin::Digest(self.release.clone())).unwrap();
         let input = PolicyInput {
             decision: &self.request,
@@ -59,13 +61,12 @@ impl Replay {
             facts_final: self.is_final,
             settings: &release.settings,
         };
-        let mut limits = release.policy.limits;
-        limit(&mut limits);
-        if limits == release.policy.limits {
+        if self.limits == release.policy.limits {
             return release.policy.decide(&input);
         }
         let component = std::fs::read(release.folder.join(chartgate_runtime::release::COMPONENT_FILE)).unwrap();
-        chartgate_runtime::admission::admit(super::releases::runtime(), &component, limits).unwrap().decide(&input)
+        let policy = chartgate_runtime::admission::admit(super::releases::runtime(), &component, self.limits).unwrap();
+        policy.decide(&input)
     }
 }
 
