@@ -135,7 +135,7 @@ pub struct Limits {
     pub evaluations: usize,
     /// decisions under way at once
     pub concurrent_decisions: usize,
-    /// requests a second and caller
+    /// decisions a second and caller, each item of a batch among them
     pub caller_rate_per_s: u32,
     /// fuel of one policy call
     pub fuel: u64,

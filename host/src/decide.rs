@@ -183,8 +183,9 @@ impl Decider {
     /// Facts and policy calls until there is an answer.
     fn conclude(&self, request: &DecisionRequest, release: &Release, evidence: &mut Evidence) -> Conclusion {
         let keys = facts::keys_ahead(&release.policy.description.fact_templates, request);
+        // What is fetched ahead may not be needed: if it is, the policy asks, and then it has to be there.
         if let Err(error) = self.fetch(request, &keys, evidence) {
-            return Conclusion::failed(error.reason());
+            tracing::warn!(%error, "facts not fetched ahead");
         }
         loop {
             evidence.rounds += 1;

@@ -22,10 +22,6 @@ export!(Policy);
 /// The patient a token is for, and those the request speaks of.
 const PATIENTS: &[&str] = &["relationships/{user}/{launch-patient}", "relationships/{user}/{named-patient}"];
 
-/// The same; whoever searches for none of them searches all of theirs.
-const SEARCHED: &[&str] =
-    &["relationships/{user}/{launch-patient}", "relationships/{user}/{named-patient}", "relationships/{unbound-user}"];
-
 /// What each interaction usually turns on.
 const TEMPLATES: &[(&str, &[&str])] = &[
     ("read", PATIENTS),
@@ -33,7 +29,7 @@ const TEMPLATES: &[(&str, &[&str])] = &[
     ("history-instance", PATIENTS),
     ("history-type", PATIENTS),
     ("history-system", PATIENTS),
-    ("search-type", SEARCHED),
+    ("search-type", PATIENTS),
     ("create", PATIENTS),
     ("update", PATIENTS),
     ("delete", PATIENTS),

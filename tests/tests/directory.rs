@@ -38,6 +38,19 @@ fn rows(host: &Host, query: &str) -> Vec<Value> {
 }
 
 #[test]
+fn only_a_decision_that_needs_the_directory_fails_with_it() {
+    let world = World::with_rules();
+    let host = world.start();
+    let database = rusqlite::Connection::open(world.data().join("chartgate.db")).unwrap();
+    database.execute_batch("DROP TABLE relationships").unwrap();
+    // The patient of the launch is looked up ahead, for nothing.
+    let subject = json!({ "user": "Practitioner/17", "client": "app", "scope": "user/*.rs", "patient": "123" });
+    let search = json!({ "request": { "method": "GET", "url": "/Practitioner?name=x" }, "subject": subject });
+    assert_eq!(host.decide(&search).verdict(), ("permit".into(), "shared-directory".into()));
+    assert_eq!(host.decide(&read_by_directory()).verdict(), ("indeterminate".into(), "fact-source-failed".into()));
+}
+
+#[test]
 fn each_change_holds_from_the_next_decision_on() {
     let world = World::with_rules();
     let host = world.start();

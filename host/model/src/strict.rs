@@ -1,9 +1,10 @@
 //! Strict JSON: what two parsers could read differently is refused.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Characters of a member path in an error: a name may be as long as the text it stands in.
@@ -180,19 +181,46 @@ impl<'de> Visitor<'de> for Walk<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let depth_left = self.deeper()?;
         let mut names = BTreeSet::new();
-        while let Some(name) = map.next_key::<String>()? {
+        while let Some(Name(name)) = map.next_key()? {
             let outcome = if names.contains(&name) {
                 Err(self.trail.fail(Fault::Duplicate))
             } else {
                 map.next_value_seed(Walk { trail: self.trail, depth_left })
             };
             if let Err(error) = outcome {
-                self.trail.steps.push(Step::Member(name));
+                self.trail.steps.push(Step::Member(name.into_owned()));
                 return Err(error);
             }
             names.insert(name);
         }
         Ok(())
+    }
+}
+
+/// A member's name, its escapes resolved; most have none and are not copied.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 

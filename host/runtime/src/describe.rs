@@ -82,11 +82,16 @@ fn templates(found: Vec<wit::FactTemplate>) -> Result<Vec<FactTemplate>, Descrip
         })?;
         let twice = templates.iter().any(|template| template.interaction == interaction);
         require(!twice, "fact-templates.interaction", "named once")?;
-        let good = |key: &String| (1..=KEY_BYTES).contains(&key.len()) && !key.chars().any(char::is_control);
+        // A place of many values twice in one key would multiply.
+        let good = |key: &String| {
+            (1..=KEY_BYTES).contains(&key.len())
+                && !key.chars().any(char::is_control)
+                && key.matches("{named-patient}").count() <= 1
+        };
         require(
             keys.len() <= TEMPLATE_KEYS && keys.iter().all(good),
             "fact-templates.keys",
-            "up to 16 keys of 1 to 256 bytes",
+            "up to 16 keys of 1 to 256 bytes, with `{named-patient}` once at the most",
         )?;
         templates.push(FactTemplate { interaction, keys });
     }
@@ -167,6 +172,11 @@ mod tests {
         assert_eq!(refused(key(0)), Some("fact-templates.keys"));
         assert_eq!(refused(key(256)), None);
         assert_eq!(refused(key(257)), Some("fact-templates.keys"));
+        let named = |n| {
+            move |d: &mut wit::Description| d.fact_templates = vec![template("read", &[&"{named-patient}".repeat(n)])]
+        };
+        assert_eq!(refused(named(1)), None);
+        assert_eq!(refused(named(2)), Some("fact-templates.keys"));
         let schema =
             |n: usize| move |d: &mut wit::Description| d.settings_schema = format!("{{{}}}", " ".repeat(n - 2)).into();
         assert_eq!(refused(schema(64 << 10)), None);

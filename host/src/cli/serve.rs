@@ -86,6 +86,9 @@ async fn host(arguments: &Arguments, config: Config) -> anyhow::Result<Ended> {
     for refused in state.decider.rollout.registry().refused() {
         tracing::warn!(folder = %refused.folder.display(), error = %chain(&*refused.error), "release refused");
     }
+    if (config.limits.caller_rate_per_s as usize) < config.limits.evaluations {
+        tracing::warn!("limits.caller_rate_per_s is below limits.evaluations: no caller gets the largest batch whole");
+    }
     let live = state.decider.rollout.live();
     let release = format!("{}@{}", live.active.name, live.active.version);
     tracing::info!(%public, %operations, %release, digest = %live.active.digest, "ready");

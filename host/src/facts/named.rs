@@ -21,15 +21,13 @@ pub(super) fn named_patients<'a>(asked: &'a FhirRequest, stored: &'a [Stored]) -
         add(&mut found, id);
     }
     for parameter in &asked.parameters {
-        // `patient` takes bare ids too, and so does the `_id` of a Patient.
-        let is_bare = parameter.name == "patient" || (parameter.name == "_id" && asked.resource_type == "Patient");
-        for value in parameter.value.split(',') {
-            match value.strip_prefix(REFERENCE) {
-                Some(id) => add(&mut found, id),
-                None if is_bare => add(&mut found, value),
-                None => {}
-            }
+        let is_bare = parameter.name == "patient"
+            || parameter.name.ends_with(":Patient")
+            || (parameter.name == "_id" && asked.resource_type == "Patient");
+        if is_bare {
+            parameter.value.split(',').for_each(|id| add(&mut found, id));
         }
+        in_text(&mut found, &parameter.value);
     }
     let stored = stored.iter().filter_map(|stored| stored.content.as_deref());
     for content in asked.body.as_deref().into_iter().chain(stored) {

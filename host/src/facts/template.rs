@@ -17,8 +17,13 @@ pub fn keys_ahead(templates: &[FactTemplate], request: &DecisionRequest) -> Vec<
     };
     let of_interaction = templates.iter().filter(|template| template.interaction == asked.interaction);
     let mut keys = fill_templates(of_interaction.flat_map(|template| &template.keys), &places);
-    // A launch patient that is no id is for the policy to refuse, not for the directory to look up.
-    keys.retain(|key| FactKey::parse(key).is_some());
+    // A launch patient that is no id is for the policy to refuse, not for the directory to look up, and who they
+    // are to themselves everybody knows.
+    keys.retain(|key| match FactKey::parse(key) {
+        Some(FactKey::Between { user, patient }) => user.strip_prefix("Patient/") != Some(patient),
+        Some(FactKey::OfUser { .. }) => true,
+        None => false,
+    });
     keys
 }
 
@@ -42,8 +47,6 @@ impl<'a> Places<'a> {
             "launch-patient" => one(self.launch_patient),
             "patient" => one(self.patient),
             "named-patient" => self.named_patients.clone(),
-            // Whoever is not after one patient is after all of theirs.
-            "unbound-user" if self.launch_patient.is_none() && self.named_patients.is_empty() => one(Some(self.user)),
             _ => Vec::new(),
         }
     }
@@ -92,7 +95,6 @@ mod tests {
 
     const ALL: [&str; 3] =
         ["relationships/{user}", "relationships/{user}/{launch-patient}", "relationships/{user}/{patient}"];
-    const NAMED: [&str; 2] = ["relationships/{user}/{named-patient}", "relationships/{unbound-user}"];
 
     #[test]
     fn every_place_is_filled() {
@@ -104,16 +106,8 @@ mod tests {
 
     #[test]
     fn each_named_patient_gives_a_key() {
-        let keys = filled(&NAMED, "Practitioner/17", None, &["1", "2"]);
+        let keys = filled(&["relationships/{user}/{named-patient}"], "Practitioner/17", None, &["1", "2"]);
         assert_eq!(keys, ["relationships/Practitioner/17/1", "relationships/Practitioner/17/2"]);
-    }
-
-    #[test]
-    fn a_user_is_unbound_without_any_patient() {
-        assert_eq!(filled(&NAMED, "Practitioner/17", None, &[]), ["relationships/Practitioner/17"]);
-        assert_eq!(filled(&NAMED[1..], "Practitioner/17", Some("1"), &[]), [""; 0]);
-        assert_eq!(filled(&NAMED[1..], "Practitioner/17", None, &["1"]), [""; 0]);
-        assert_eq!(filled(&NAMED[1..], "", None, &[]), [""; 0]);
     }
 
     #[test]

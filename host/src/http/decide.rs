@@ -25,7 +25,7 @@ use crate::http::wire::{AnswerBody, DecideBody, token_denial};
         (status = 404, body = Problem, description = "unknown release"),
         (status = 409, body = Problem, description = "the release is not allowed to this caller"),
         (status = 413, body = Problem, description = "the body is too large"),
-        (status = 429, body = Problem, description = "more requests a second than the caller may send"),
+        (status = 429, body = Problem, description = "more decisions a second than the caller may ask for"),
         (status = 503, body = Problem, description = "too many decisions are under way")))]
 pub(super) async fn decide(
     Shared(state): Shared<Arc<State>>,

@@ -29,12 +29,6 @@ pub(crate) struct Pair<'a> {
     alternatives: Vec<Wanted>,
 }
 
-impl PartialEq for Pair<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.value == other.value
-    }
-}
-
 impl<'a> Filter<'a> {
     /// Read the part of a scope behind `?`.
     pub(crate) fn parse(text: &'a str, version: &'static Version, on: &ResourceType) -> Option<Self> {
@@ -64,13 +58,6 @@ impl<'a> Filter<'a> {
 }
 
 impl Pair<'_> {
-    /// Either of two pairs of one parameter: a comma within one value is OR.
-    pub(crate) fn or(&self, other: &Self) -> Self {
-        let value = Cow::Owned(alloc::format!("{},{}", self.value, other.value));
-        let alternatives = [self.alternatives.as_slice(), &other.alternatives].concat();
-        Self { value, alternatives, ..*self }
-    }
-
     /// Whether any repetition at any of the parameter's paths matches any alternative.
     fn matches(&self, resource: Value<'_, '_>, base: &str) -> Result<bool, Malformed> {
         let mut matched = false;

@@ -25,7 +25,7 @@ use crate::rule::Rule;
 use crate::scope::Clause;
 use crate::search::parameters::{Vetted, vet};
 use crate::search::pins::Pins;
-use crate::search::rows::{Patients, Rows, unite};
+use crate::search::rows::{Patients, Rows, Said, unite};
 use crate::tables::{Class, ResourceType};
 use crate::types::{Interaction, Parameter};
 
@@ -105,7 +105,7 @@ impl<'a> Walk<'_, 'a> {
         let mut rows = Vec::new();
         for clause in clauses {
             match self.patients(on, clause, pins) {
-                Ok(patients) => rows.push(Rows { patients, filter: clause.filter.pairs.clone() }),
+                Ok(patients) => rows.push(Rows { patients, filter: Said::all_of(&clause.filter) }),
                 Err(stop) => failures.add(stop),
             }
         }

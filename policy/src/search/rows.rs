@@ -1,10 +1,12 @@
 //! Sets of rows: some patients, some granular constraint; united across scope clauses.
 
+use alloc::borrow::Cow;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::access::relationship::Standing;
-use crate::search::filter::Pair;
+use crate::search::filter::Filter;
 
 /// Whose rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +43,26 @@ impl Patients {
 pub(crate) struct Rows<'a> {
     pub(crate) patients: Patients,
     /// all of these must match; empty means every row
-    pub(crate) filter: Vec<Pair<'a>>,
+    pub(crate) filter: Vec<Said<'a>>,
+}
+
+/// A constraint as a search says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) value: Cow<'a, str>,
+}
+
+impl<'a> Said<'a> {
+    /// What a filter says, without what it takes to judge content by it: clauses are many and memory is not.
+    pub(crate) fn all_of(filter: &Filter<'a>) -> Vec<Self> {
+        filter.pairs.iter().map(|pair| Self { name: pair.name, value: pair.value.clone() }).collect()
+    }
+
+    /// Either of two values of one parameter: a comma within a value is OR.
+    fn or(&self, other: &Self) -> Self {
+        Self { name: self.name, value: Cow::Owned(format!("{},{}", self.value, other.value)) }
+    }
 }
 
 impl<'a> Rows<'a> {
@@ -50,7 +71,8 @@ impl<'a> Rows<'a> {
         self.filter.iter().all(|pair| other.filter.contains(pair)) && self.patients.includes(&other.patients)
     }
 
-    /// Both as one, where one set of parameters can say so.
+    /// Both as one, where one set of parameters can say so. Where the same is asked of both, the patients of one
+    /// include those of the other, unless the directory changed between two rounds: then nothing says both.
     fn joined(&self, other: &Self) -> Option<Self> {
         if self.includes(other) {
             return Some(self.clone());

@@ -52,7 +52,7 @@ const FACE: &str = "authzen";
         (status = 404, body = String, description = "unknown release"),
         (status = 409, body = String, description = "the release is not allowed to this caller"),
         (status = 413, body = String, description = "the body is too large"),
-        (status = 429, body = String, description = "more requests a second than the caller may send"),
+        (status = 429, body = String, description = "more decisions a second than the caller may ask for"),
         (status = 503, body = String, description = "too many decisions are under way")))]
 pub(super) async fn evaluation(
     Shared(state): Shared<Arc<State>>,
@@ -79,7 +79,7 @@ pub(super) async fn evaluation(
         (status = 401, body = String, description = "unknown caller"),
         (status = 403, body = String, description = "the caller lacks a right"),
         (status = 413, body = String, description = "the body is too large"),
-        (status = 429, body = String, description = "more requests a second than the caller may send"),
+        (status = 429, body = String, description = "more decisions a second than the caller may ask for"),
         (status = 503, body = String, description = "too many decisions are under way")))]
 pub(super) async fn evaluations(
     Shared(state): Shared<Arc<State>>,
