@@ -14,6 +14,7 @@ mod issuer;
 mod keys;
 mod starts;
 mod system;
+mod tls;
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
