@@ -229,9 +229,12 @@ impl Definitions {
 
     /// The search parameters of a type as a Rust string: `code kind paths`, a line each. `=` stands for
     /// a path that is spelt like the code.
+    ///
+    /// SECURITY: those without an expression (`_text`, `ImagingStudy.reason` of R5) are left out, and so refused:
+    /// nobody says what they look at.
     fn parameters_of(&self, name: &str) -> anyhow::Result<String> {
-        let mut rows: Vec<&SearchParameter> =
-            self.parameters.iter().filter(|p| p.base.iter().any(|b| b == name)).collect();
+        let of_type = self.parameters.iter().filter(|p| p.base.iter().any(|base| base == name));
+        let mut rows: Vec<&SearchParameter> = of_type.filter(|p| p.expression.is_some()).collect();
         rows.sort_by(|a, b| a.code.cmp(&b.code));
         let mut out = String::from("\"\\\n");
         for row in rows {

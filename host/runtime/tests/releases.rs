@@ -299,6 +299,42 @@ fn the_same_version_with_another_digest_never_replaces_the_first() {
 }
 
 #[test]
+fn a_release_that_permits_what_none_may_is_neither_written_nor_served() {
+    let house = House::new();
+    for (version, behaviour, says) in [
+        ("1.0.0", "permit-anybody", "it permits read of Observation in FHIR 4.0.1 without a user"),
+        (
+            "1.0.1",
+            "permit-break-glass",
+            "it permits read of Observation in FHIR 4.0.1 by a relationship that came about by break-glass",
+        ),
+        ("1.0.2", "trap-always", "it fails on read of Observation in FHIR 4.0.1"),
+    ] {
+        let settings = json(behaviour);
+        let bad = Draft { settings: settings.as_bytes(), ..draft(version) };
+        let error = write_release(&house.policies(), shared_runtime(), fixture_component(), &bad).unwrap_err();
+        let WriteError::Invariant(error) = error else { panic!("{error}") };
+        assert_eq!(error.to_string(), says);
+
+        // Whoever signs by other means than ours gets no further. One letter makes a good word of a bad one.
+        let good = settings.replace(behaviour, &format!("x{}", &behaviour[1..]));
+        let mut written = house.write(&Draft { settings: good.as_bytes(), ..draft(version) });
+        let manifest = String::from_utf8(written.manifest_bytes).unwrap().replace(&good, &settings);
+        written.manifest_bytes = manifest.into_bytes();
+        fs::write(written.folder.join("manifest.json"), &written.manifest_bytes).unwrap();
+        house.sign(&written);
+        let refused = house.open().refused();
+        let ReleaseError::Invariant(error) = &*refused.last().unwrap().error else { panic!("{refused:?}") };
+        assert_eq!(error.to_string(), says);
+    }
+    assert_eq!(house.open().releases().len(), 0);
+}
+
+fn json(behaviour: &str) -> String {
+    format!(r#"{{"behave":"{behaviour}"}}"#)
+}
+
+#[test]
 fn a_release_on_a_base_has_its_component_and_its_own_settings() {
     let house = House::new();
     let base = house.release();

@@ -89,7 +89,6 @@ fn is_own(
         let mut own = settings.search_parameters.iter().filter_map(|entry| entry.split_once('.'));
         own.any(|(resource_type, code)| resource_type == on.name && code == name)
     };
-    // `_query`, `_content`, `_text` are in the tables without a path of their own.
     let judged =
         version.parameter(on, name).is_some_and(|row| !row.code.starts_with('_') || has_meaning_per_row(row.code));
     modifier_stays && (judged || of_server())
@@ -101,9 +100,7 @@ fn has_meaning_per_row(code: &str) -> bool {
 
 fn sorts(key: &str, version: &'static Version, on: &'static ResourceType) -> bool {
     let code = key.strip_prefix('-').unwrap_or(key);
-    version
-        .parameter(on, code)
-        .is_some_and(|row| row.kind != Kind::Special && row.code != "_query" && row.code != "_content")
+    version.parameter(on, code).is_some_and(|row| row.kind != Kind::Special)
 }
 
 /// Parameters of the search-like operations (FHIR R4 `$lastn`; US Core `$docref`). An operation ignores

@@ -7,11 +7,9 @@ use super::{Class, Member, ResourceType, Version};
 pub(crate) static VERSION: Version = Version { number: "4.0.1", types: TYPES, common: COMMON };
 
 static COMMON: &str = "\
-        _content s\n\
         _id t id\n\
         _lastUpdated d meta.lastUpdated\n\
         _profile u meta.profile\n\
-        _query t\n\
         _security t meta.security\n\
         _source u meta.source\n\
         _tag t meta.tag\n\

@@ -7,19 +7,12 @@ use super::{Class, Member, ResourceType, Version};
 pub(crate) static VERSION: Version = Version { number: "4.3.0", types: TYPES, common: COMMON };
 
 static COMMON: &str = "\
-        _content s\n\
-        _filter t\n\
-        _has s\n\
         _id t id\n\
         _lastUpdated d meta.lastUpdated\n\
-        _list s\n\
         _profile u meta.profile\n\
-        _query t\n\
         _security t meta.security\n\
         _source u meta.source\n\
         _tag t meta.tag\n\
-        _text s\n\
-        _type t\n\
     ";
 
 pub(super) static ADMINISTRABLE_PRODUCT_DEFINITION: ResourceType = ResourceType {

@@ -7,21 +7,14 @@ use super::{Class, Member, ResourceType, Version};
 pub(crate) static VERSION: Version = Version { number: "5.0.0", types: TYPES, common: COMMON };
 
 static COMMON: &str = "\
-        _content x\n\
-        _filter x\n\
-        _has x\n\
         _id t id\n\
         _in r id\n\
         _language t language\n\
         _lastUpdated d meta.lastUpdated\n\
-        _list x\n\
         _profile r>StructureDefinition meta.profile\n\
-        _query x\n\
         _security t meta.security\n\
         _source u meta.source\n\
         _tag t meta.tag\n\
-        _text s\n\
-        _type x\n\
     ";
 
 pub(super) static ACCOUNT: ResourceType = ResourceType {
@@ -1560,7 +1553,6 @@ pub(super) static IMAGING_STUDY: ResourceType = ResourceType {
         modality t series.modality\n\
         patient r>Patient subject>Patient\n\
         performer r series.performer.actor\n\
-        reason t\n\
         referrer r =\n\
         series t series.uid\n\
         started d =\n\
@@ -1790,7 +1782,6 @@ pub(super) static MEDICATION: ResourceType = ResourceType {
     parameters: "\
         code t =\n\
         expiration-date d batch.expirationDate\n\
-        form t\n\
         identifier t =\n\
         ingredient r ingredient.item.reference\n\
         ingredient-code t ingredient.item.concept\n\
@@ -1882,8 +1873,6 @@ pub(super) static MEDICATION_KNOWLEDGE: ResourceType = ResourceType {
         monitoring-program-type t monitoringProgram.type\n\
         monograph r>DocumentReference monograph.source\n\
         monograph-type t monograph.type\n\
-        packaging-cost q\n\
-        packaging-cost-concept t\n\
         product-type t productType\n\
         source-cost t cost.source\n\
         status t =\n\

@@ -7,6 +7,8 @@
 //! - `garbage`, `garbage-obligation`: a malformed reason, parameters that are not JSON
 //! - `needs`, `needs-many`: ask again for ever, ask for 10,000 keys
 //! - `huge`: answer with 1 MiB of text, which fits its memory and not the host's patience
+//! - `permit-anybody`: as `permit`, even where no policy may; `permit-break-glass`: permit for break-glass;
+//!   `trap-always`: crash even on the requests a release is tried with
 //! - `peek`: look for bytes an earlier instance may have left, then fill all memory with such bytes;
 //!   `peek-trap`: the same, and crash afterwards
 
@@ -40,9 +42,19 @@ impl Describe for Fixture {
 
 impl Access for Fixture {
     fn decide(request: Request) -> Decision {
-        match behaviour(&request.settings) {
+        let behaviour = behaviour(&request.settings);
+        // Releases are tried before they serve: most misbehave only afterwards.
+        let openly: [&[u8]; 3] = [b"permit-anybody", b"permit-break-glass", b"trap-always"];
+        if request.subject.client == "chartgate-invariants" && !openly.contains(&behaviour) {
+            return deny("fixture-deny");
+        }
+        match behaviour {
+            b"permit-anybody" => answer(permit(Vec::new())),
+            b"permit-break-glass" if request.facts.iter().any(|fact| speaks_of_break_glass(&fact.value)) => {
+                answer(permit(Vec::new()))
+            }
             b"permit" => answer(permit(Vec::new())),
-            b"trap" => core::arch::wasm32::unreachable(),
+            b"trap" | b"trap-always" => core::arch::wasm32::unreachable(),
             b"loop" => spin(),
             b"hog" => hog(),
             b"garbage" => deny("Not A\u{7}Reason"),
@@ -68,6 +80,11 @@ fn behaviour(settings: &[u8]) -> &[u8] {
     let Some(at) = settings.windows(MARK.len()).position(|window| window == MARK) else { return b"" };
     let word = &settings[at + MARK.len()..];
     word.split(|byte| *byte == b'"').next().unwrap_or_default()
+}
+
+fn speaks_of_break_glass(value: &[u8]) -> bool {
+    let word = b"break-glass";
+    value.windows(word.len()).any(|window| window == word)
 }
 
 fn answer(outcome: Outcome) -> Decision {

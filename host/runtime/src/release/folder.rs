@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::invariants::InvariantError;
 use super::manifest::{MANIFEST_BYTES, Manifest, ManifestError};
 use super::signature::{SignatureError, TrustedKeys};
 use super::tree::{FileError, Tree, TreeError, expect_folder, read_file};
@@ -98,6 +99,9 @@ pub enum ReleaseError {
     /// The component may not run.
     #[error("its component is refused")]
     Admission(#[source] AdmissionError),
+    /// Its rules let through what none may.
+    #[error("its rules are refused")]
+    Invariant(#[source] InvariantError),
     /// The manifest promises something else than the component says.
     #[error("its manifest lists `{member}` {signed:?}, the component has {found:?}")]
     Description {

@@ -5,6 +5,7 @@
 //! else. A release's identity is the digest of those bytes.
 
 pub mod folder;
+pub mod invariants;
 pub mod manifest;
 pub mod registry;
 pub mod signature;
@@ -12,6 +13,7 @@ pub mod tree;
 pub mod write;
 
 pub use folder::{ReleaseError, VerifiedFolder};
+pub use invariants::InvariantError;
 pub use manifest::{Manifest, ManifestError};
 pub use registry::{LookupError, Refused, Registry, RegistryError, Release, Reloaded};
 pub use signature::{SignatureError, SigningError, TrustedKeys, sign_with_fresh_key, sign_with_key_file};

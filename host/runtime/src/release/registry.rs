@@ -9,6 +9,7 @@ use chartgate_model::ReleasePin;
 
 use super::KEYS_FOLDER;
 use super::folder::{Contents, ReleaseError, VerifiedFolder, check_component};
+use super::invariants;
 use super::manifest::{Base, Manifest};
 use super::signature::TrustedKeys;
 use crate::admission::admit;
@@ -229,6 +230,8 @@ impl Registry {
         let policy = self.policy(state, &contents)?;
         promised("interfaces", &contents.manifest.interfaces, &policy.interfaces)?;
         promised("fhir_versions", &contents.manifest.fhir_versions, &policy.description.fhir_versions)?;
+        // With the settings of this release: they may open what another release of the component keeps shut.
+        invariants::check(&policy, contents.manifest.settings_bytes()).map_err(ReleaseError::Invariant)?;
         let Contents { path, manifest, manifest_bytes, digest, .. } = contents;
         Ok(Arc::new(Release {
             name: manifest.name.clone(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use wit_component::ComponentEncoder;
 
+use super::invariants::{self, InvariantError};
 use super::manifest::{Base, FileDigest, Limits, Manifest, ManifestError, SCHEMA, Source, Toolchain, Vectors};
 use super::tree::{Tree, TreeError};
 use super::{COMPONENT_FILE, MANIFEST_FILE, SIGNATURE_FILE, VECTORS_FOLDER};
@@ -66,6 +67,9 @@ pub enum WriteError {
     /// The component may not run.
     #[error("the component is refused")]
     Admission(#[source] AdmissionError),
+    /// Its rules let through what none may.
+    #[error("the rules are refused")]
+    Invariant(#[source] InvariantError),
     /// The settings are not JSON.
     #[error("the settings are not JSON")]
     Settings(#[source] serde_json::Error),
@@ -145,6 +149,7 @@ fn manifest(
     let asked = PolicyLimits { fuel: draft.limits.fuel, memory_bytes };
     let policy = admit(runtime, component, asked).map_err(WriteError::Admission)?;
     let settings: Box<RawValue> = serde_json::from_slice(draft.settings).map_err(WriteError::Settings)?;
+    invariants::check(&policy, draft.settings).map_err(WriteError::Invariant)?;
     let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     let manifest = Manifest {
         schema: SCHEMA.to_owned(),
