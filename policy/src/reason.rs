@@ -47,7 +47,13 @@ reasons! {
     SelfAccess "self" permit "the chart is the user's own";
     Caregiver "relationship-caregiver" permit "the user holds a live caregiver relationship";
     Guardian "relationship-guardian" permit "the user holds a live guardian relationship";
+    Agency "relationship-agency" permit "the user acts for a live agency relationship";
     Treatment "relationship-treatment" permit "the user holds a live treatment relationship";
+    CareTeam "relationship-care-team" permit "the user is on a live care team of the patient";
+    PrimaryCare "relationship-primary-care" permit "the user is the patient's primary care provider";
+    Appointment "relationship-appointment" permit "the user has an appointment with the patient in its window";
+    Department "relationship-department" permit "the user's department has the patient in its care";
+    Coverage "relationship-coverage" permit "the user covers for somebody who treats the patient";
     PermittedPatients "permitted-patients" permit "the search reaches only patients the user may reach";
     SharedDirectory "shared-directory" permit "the type is shared directory data";
     Definitional "definitional" permit "the type is conformance or terminology data";

@@ -44,7 +44,7 @@ pub(super) struct Grant {
     user: String,
     /// Bare id of the patient
     patient: String,
-    /// `treatment`, `caregiver`, `guardian`
+    /// `treatment`, `care-team`, `guardian`, …
     kind: String,
     /// `full` or `read-only`
     #[arg(long, default_value = "full")]
@@ -65,7 +65,7 @@ pub(super) struct Revoke {
     user: String,
     /// Bare id of the patient
     patient: String,
-    /// `treatment`, `caregiver`, `guardian`
+    /// `treatment`, `care-team`, `guardian`, …
     kind: String,
     #[command(flatten)]
     place: Place,

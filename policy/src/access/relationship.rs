@@ -101,13 +101,23 @@ fn instant(value: Value<'_, '_>, name: &str) -> Result<Option<u64>, Malformed> {
     }
 }
 
-/// The kinds that give a role access, and the reason each permits for.
+/// The kinds that give a role access, and the reason each permits for. Of several live ones the first is told.
+///
+/// Kinds that turn on what is known of the patient (a parent's on age, an agent's on incapacity, an executor's on
+/// death) are not among them: without those facts they would outlive what they rest on.
 fn kinds(role: SubjectKind) -> &'static [(&'static str, Reason)] {
     match role {
         SubjectKind::Patient | SubjectKind::Proxy => {
-            &[("guardian", Reason::Guardian), ("caregiver", Reason::Caregiver)]
+            &[("guardian", Reason::Guardian), ("caregiver", Reason::Caregiver), ("agency", Reason::Agency)]
         }
-        SubjectKind::Provider => &[("treatment", Reason::Treatment)],
+        SubjectKind::Provider => &[
+            ("treatment", Reason::Treatment),
+            ("care-team", Reason::CareTeam),
+            ("primary-care", Reason::PrimaryCare),
+            ("appointment", Reason::Appointment),
+            ("department", Reason::Department),
+            ("coverage", Reason::Coverage),
+        ],
         SubjectKind::System => &[],
     }
 }

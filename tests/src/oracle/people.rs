@@ -48,8 +48,8 @@ fn live(
     writing: bool,
 ) -> Option<Option<Millis>> {
     let kinds: &[&str] = match subject.kind {
-        SubjectKind::Patient | SubjectKind::Proxy => &["guardian", "caregiver"],
-        SubjectKind::Provider => &["treatment"],
+        SubjectKind::Patient | SubjectKind::Proxy => &["guardian", "caregiver", "agency"],
+        SubjectKind::Provider => &["treatment", "care-team", "primary-care", "appointment", "department", "coverage"],
         SubjectKind::System => return None,
     };
     let mut entries: Vec<&Relationship> = Vec::new();

@@ -29,7 +29,8 @@ const USERS: [(SubjectKind, &str); 3] = [
 ];
 const TYPES: [&str; 4] = ["Observation", "Condition", "Encounter", "DocumentReference"];
 const EVERYTHING: &str = "user/*.cruds patient/*.cruds";
-const KINDS: [&str; 4] = ["treatment", "guardian", "caregiver", "emergency"];
+/// Kinds of relationships, those of no rule among them.
+const KINDS: [&str; 6] = ["treatment", "care-team", "coverage", "guardian", "caregiver", "emergency"];
 
 /// A release permits what none may, or cannot say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

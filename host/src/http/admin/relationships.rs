@@ -34,7 +34,7 @@ pub struct RelationshipBody {
     pub user: String,
     /// bare id
     pub patient: String,
-    /// `treatment`, `caregiver`, `guardian`
+    /// `treatment`, `care-team`, `guardian`, …
     pub kind: String,
     /// `full`, `read-only`
     #[serde(default = "full")]

@@ -6,6 +6,11 @@ use crate::oracle::case::Known;
 
 /// Sources of relationships besides the caller.
 const SOURCES: [&str; 3] = ["directory", "registry", "caller"];
+/// Kinds that give a provider access, one much more often than the others.
+const PROVIDER_KINDS: [&str; 8] =
+    ["treatment", "treatment", "treatment", "care-team", "primary-care", "appointment", "department", "coverage"];
+/// Kinds that give a patient or a proxy access.
+const PROXY_KINDS: [&str; 5] = ["guardian", "guardian", "caregiver", "caregiver", "agency"];
 /// Times around the decision.
 const TIMES: [&str; 9] = [
     "2020-01-01T00:00:00Z",
@@ -37,11 +42,11 @@ pub(super) fn user(dice: &mut Dice, kind: &str) -> String {
 
 /// A relationship that is live.
 pub(super) fn live(dice: &mut Dice, kind: &str, user: &str, patient: &str) -> Known {
-    let kind = if kind == "provider" { "treatment" } else { *dice.pick(&["guardian", "caregiver"]) };
+    let kind = if kind == "provider" { dice.pick(&PROVIDER_KINDS) } else { dice.pick(&PROXY_KINDS) };
     Known {
         user: user.to_owned(),
         patient: patient.to_owned(),
-        kind: kind.to_owned(),
+        kind: (*kind).to_owned(),
         level: "full".into(),
         status: "active".into(),
         via: "ordinary".into(),
@@ -64,7 +69,7 @@ pub(super) fn any(dice: &mut Dice, kind: &str, user: &str) -> Known {
 /// Change one thing about a relationship.
 pub(super) fn spoil(dice: &mut Dice, known: &mut Known) {
     match dice.below(10) {
-        0 => known.kind = dice.text(&["treatment", "guardian", "caregiver", "friend", "payer"]),
+        0 => known.kind = dice.text(&["treatment", "care-team", "guardian", "agency", "parent", "friend", "payer"]),
         1 | 2 => known.level = dice.text(&["full", "read-only", "read-only", "limited"]),
         3 | 4 => known.status = dice.text(&["active", "suspended", "revoked"]),
         5 => known.via = dice.text(&["ordinary", "break-glass", "emergency"]),
