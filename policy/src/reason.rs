@@ -74,6 +74,7 @@ reasons! {
     TypeNotRuled "type-not-ruled" request "no rule says whose data this type is";
     TypeNotWritable "type-not-writable" request "apps may not write this type";
     SearchParameterRefused "search-parameter-refused" request "a search parameter could reach beyond the type or is not known";
+    CriteriaMissing "criteria-missing" request "a provider's search of patients has to say whom it looks for";
     ConditionalUnsupported "conditional-unsupported" request "the target of a conditional write is not known";
     CompartmentUnsupported "compartment-unsupported" request "only the patient compartment can be searched";
     LaunchPatientMissing "launch-patient-missing" request "a patient scope needs a launch patient";

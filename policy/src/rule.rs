@@ -44,6 +44,7 @@ rules! {
     Granular "granular";
     Body "body";
     SearchParameters "search-parameters";
+    Criteria "criteria";
     Narrowing "narrowing";
     IfMatch "if-match";
     ReturnMinimal "return-minimal";

@@ -23,11 +23,11 @@ use crate::json::push_quoted;
 use crate::reason::Reason;
 use crate::rule::Rule;
 use crate::scope::Clause;
-use crate::search::parameters::{Vetted, vet};
+use crate::search::parameters::{Vetted, identifies, vet};
 use crate::search::pins::Pins;
 use crate::search::rows::{Patients, Rows, Said, unite};
 use crate::tables::{Class, ResourceType};
-use crate::types::{Interaction, Parameter};
+use crate::types::{Interaction, Parameter, SubjectKind};
 
 /// Bytes of parameters a narrowed search may carry; a URL much longer is refused by servers.
 const NARROWING_BYTES_MAX: usize = 8 * 1024;
@@ -142,6 +142,7 @@ impl<'a> Walk<'_, 'a> {
             (None, None) => None,
         };
         let Some(wanted) = wanted else {
+            self.criteria(on)?;
             let limit = self.settings.narrowing_patients_max;
             return match self.people.circle(limit, &mut self.trace)? {
                 Circle::Unbounded => Ok(Patients::Unbounded),
@@ -153,6 +154,16 @@ impl<'a> Walk<'_, 'a> {
             return Err(Reason::TooManyPatients.into());
         }
         self.within_reach(clause, &wanted)
+    }
+
+    /// A provider looks for somebody, and does not leaf through everybody.
+    fn criteria(&mut self, on: &ResourceType) -> Result<(), Stop> {
+        let leafs_through = on.name == "Patient" && self.request.subject.kind == SubjectKind::Provider;
+        if leafs_through && !identifies(&self.request.parameters) {
+            self.trace.fail(Rule::Criteria, || String::from("no parameter says whom to look for"));
+            Rule::Criteria.refuse(Reason::CriteriaMissing)?;
+        }
+        Ok(())
     }
 
     fn within_reach(&mut self, clause: &Clause<'a>, wanted: &[&str]) -> Result<Patients, Stop> {

@@ -76,6 +76,23 @@ pub(crate) fn masks(parameter: &Parameter<'_>) -> bool {
     parameter.name == "_elements" || (parameter.name == "_summary" && !matches!(parameter.value, "false" | "count"))
 }
 
+/// Whether a search of patients says whom it looks for: a name, an identifier, a date of birth, a way to reach
+/// them. A range of dates or the system of an identifier fits anybody.
+pub(crate) fn identifies(parameters: &[Parameter<'_>]) -> bool {
+    let whole = |value: &str| !value.is_empty() && !value.ends_with('|');
+    parameters.iter().any(|parameter| {
+        let name = parameter.name.strip_suffix(":exact").unwrap_or(parameter.name);
+        let mut values = parameter.value.split(',');
+        match name {
+            "name" | "family" | "given" | "phonetic" | "identifier" | "telecom" | "phone" | "email" => {
+                values.all(whole)
+            }
+            "birthdate" => values.all(|value| value.starts_with(|c: char| c.is_ascii_digit())),
+            _ => false,
+        }
+    })
+}
+
 /// A parameter of the searched type, with a modifier that stays on it.
 fn is_own(
     name: &str,

@@ -8,6 +8,7 @@ use super::definitions::{Class, Definitions};
 use super::fhirpath::Expression;
 use super::people::{Reach, earlier};
 use super::reference::{self, Literal};
+use super::scope::Context;
 use super::{Bound, Ends, Narrowed, Opinion, World, open_end, permit};
 
 /// Parameters that shape the answer.
@@ -66,6 +67,21 @@ pub fn pinned(kind: &str, code: &str, value: &str, base: &str) -> (BTreeSet<Stri
 pub fn normal(name: &str, value: &str) -> (String, String) {
     let alternatives: BTreeSet<&str> = value.split(',').collect();
     (name.to_owned(), alternatives.into_iter().collect::<Vec<_>>().join(","))
+}
+
+/// Whether a parameter of Patient is one that people are told apart by, with values that tell them apart.
+fn looks_for(name: &str, value: &str) -> bool {
+    const TELLING: [&str; 8] = ["identifier", "name", "family", "given", "phonetic", "telecom", "phone", "email"];
+    let mut alternatives = value.split(',');
+    match name {
+        "birthdate" | "birthdate:exact" => {
+            alternatives.all(|one| one.bytes().next().is_some_and(|b| b.is_ascii_digit()))
+        }
+        _ if TELLING.iter().any(|telling| name == *telling || name == format!("{telling}:exact")) => {
+            alternatives.all(|one| !one.is_empty() && !one.ends_with('|'))
+        }
+        _ => false,
+    }
 }
 
 impl World<'_> {
@@ -142,7 +158,15 @@ impl World<'_> {
             return Opinion::Deny;
         }
         let mut parts = Vec::new();
+        // A provider who names nobody has to look for somebody.
+        let leafs_through = kind == "Patient"
+            && self.request.subject.kind == SubjectKind::Provider
+            && pins.is_none()
+            && !self.request.request.parameters.iter().any(|parameter| looks_for(&parameter.name, &parameter.value));
         for live in self.live(kind, 's', false) {
+            if leafs_through && live.context == Context::User {
+                continue;
+            }
             let reach = match live.bound {
                 Bound::All => None,
                 Bound::Patients(reach) => {
