@@ -183,9 +183,12 @@ impl Decider {
     /// Facts and policy calls until there is an answer.
     fn conclude(&self, request: &DecisionRequest, release: &Release, evidence: &mut Evidence) -> Conclusion {
         let keys = facts::keys_ahead(&release.policy.description.fact_templates, request);
-        // What is fetched ahead may not be needed: if it is, the policy asks, and then it has to be there.
+        // What is fetched ahead may not be needed: it is fetched once more when the policy asks for anything, and
+        // then it has to be there.
+        let mut ahead = Vec::new();
         if let Err(error) = self.fetch(request, &keys, evidence) {
             tracing::warn!(%error, "facts not fetched ahead");
+            ahead = keys;
         }
         loop {
             evidence.rounds += 1;
@@ -210,7 +213,7 @@ impl Decider {
             evidence.missing =
                 resources.iter().filter_map(|key| key.strip_prefix(RESOURCE_KEY)).map(str::to_owned).collect();
             evidence.is_final = people.is_empty() || evidence.rounds + 1 >= ROUNDS_MAX;
-            let people: Vec<String> = people.into_iter().cloned().collect();
+            let people: Vec<String> = people.into_iter().cloned().chain(ahead.drain(..)).collect();
             if let Err(error) = self.fetch(request, &people, evidence) {
                 return Conclusion::failed(error.reason());
             }

@@ -231,10 +231,10 @@ impl Definitions {
     /// a path that is spelt like the code.
     ///
     /// SECURITY: those without an expression (`_text`, `ImagingStudy.reason` of R5) are left out, and so refused:
-    /// nobody says what they look at.
+    /// nobody says what they look at. `_in` has one (`Resource.id`) and looks at the members of a list instead.
     fn parameters_of(&self, name: &str) -> anyhow::Result<String> {
         let of_type = self.parameters.iter().filter(|p| p.base.iter().any(|base| base == name));
-        let mut rows: Vec<&SearchParameter> = of_type.filter(|p| p.expression.is_some()).collect();
+        let mut rows: Vec<&SearchParameter> = of_type.filter(|p| p.expression.is_some() && p.code != "_in").collect();
         rows.sort_by(|a, b| a.code.cmp(&b.code));
         let mut out = String::from("\"\\\n");
         for row in rows {

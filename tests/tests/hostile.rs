@@ -4,6 +4,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chartgate_runtime::admission::admit;
+use chartgate_runtime::release::invariants;
+use chartgate_runtime::{PolicyLimits, Runtime, RuntimeLimits};
 use chartgate_tests::host::requests::{observation, read, with};
 use chartgate_tests::host::{Answer, Client, EHR, Guest, Host, World};
 use serde_json::{Value, json};
@@ -188,4 +191,22 @@ fn no_byte_of_one_instance_reaches_the_next() {
         looks_clean();
     });
     looks_clean();
+}
+
+#[test]
+fn the_rules_pass_the_trials_of_a_release_and_the_trials_mean_something() {
+    let runtime = Runtime::new(RuntimeLimits { lanes: 1, deadline_ms: 60_000, ..RuntimeLimits::default() }).unwrap();
+    let limits = PolicyLimits { fuel: runtime.limits().fuel, memory_bytes: runtime.limits().memory_bytes };
+    let policy = admit(&runtime, Guest::Rules.component(), limits).unwrap();
+    for settings in [
+        "{}",
+        r#"{"writes":true,"role_membership":true}"#,
+        r#"{"system_clients":true}"#,
+        r#"{"writes":true,"role_membership":true,"system_clients":true,"narrowing_patients_max":1}"#,
+    ] {
+        assert_eq!(invariants::check(&policy, settings.as_bytes()), Ok(()), "{settings}");
+    }
+    // Rules that deny everything would pass as well: these do not.
+    let (permitted, all) = invariants::permitted(&policy, br#"{"writes":true}"#).unwrap();
+    assert!(permitted * 10 >= all * 8, "{permitted} of {all}");
 }

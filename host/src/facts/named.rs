@@ -37,11 +37,14 @@ pub(super) fn named_patients<'a>(asked: &'a FhirRequest, stored: &'a [Stored]) -
 }
 
 fn in_text<'a>(found: &mut Vec<&'a str>, text: &'a str) {
-    for (at, _) in text.match_indices(REFERENCE) {
+    // JSON may write a slash as `\/`.
+    let references = [REFERENCE, r"Patient\/"].into_iter();
+    let found_at = references.flat_map(|start| text.match_indices(start).map(|(at, start)| at + start.len()));
+    for at in found_at {
         if found.len() >= NAMED_MAX {
             return;
         }
-        let id = text.get(at + REFERENCE.len()..).unwrap_or_default();
+        let id = text.get(at..).unwrap_or_default();
         let end = id.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.').unwrap_or(id.len());
         add(found, id.get(..end).unwrap_or_default());
     }

@@ -57,6 +57,7 @@ fn content_names_patients_by_reference() {
     );
     assert_eq!(in_content(&format!("Patient/{}", "a".repeat(65))), [""; 0]);
     assert_eq!(in_content("Patient/9.a-B"), ["9.a-B"]);
+    assert_eq!(in_content(r#"{"a":"Patient\/1"}"#), ["1"]);
 }
 
 #[test]

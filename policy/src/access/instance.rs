@@ -295,11 +295,20 @@ impl<'a> Walk<'_, 'a> {
         if on.class != Class::Patient || self.is_system() {
             return self.by_scope(core::slice::from_ref(clause));
         }
-        let standing = self.conferred(clause, members, writing)?;
-        if !on.exclusive {
-            return Ok(standing);
+        match self.conferred(clause, members, writing) {
+            verdict if !on.exclusive => verdict,
+            Ok(standing) => self.exclusively(clause, members, writing, standing),
+            // Everybody is asked about at once: rounds are few, and a write has two images.
+            Err(needs @ Stop::Needs(_)) => {
+                let mut all = Failures::default();
+                all.add(needs);
+                if let Err(more @ Stop::Needs(_)) = self.exclusively(clause, members, writing, Standing::SYSTEM) {
+                    all.add(more);
+                }
+                Err(all.into_stop(Reason::NotInCompartment))
+            }
+            denied => denied,
         }
-        self.exclusively(clause, members, writing, standing)
     }
 
     fn conferred(&mut self, clause: &Clause<'a>, members: &Membership, writing: bool) -> Result<Standing, Stop> {

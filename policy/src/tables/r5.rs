@@ -8,7 +8,6 @@ pub(crate) static VERSION: Version = Version { number: "5.0.0", types: TYPES, co
 
 static COMMON: &str = "\
         _id t id\n\
-        _in r id\n\
         _language t language\n\
         _lastUpdated d meta.lastUpdated\n\
         _profile r>StructureDefinition meta.profile\n\

@@ -116,7 +116,8 @@ impl World<'_> {
                 return Some(Opinion::Deny);
             }
             intricate |= modified || INTRICATE.contains(&name);
-            let known = self.definitions.parameter(kind, name).is_some_and(|known| known.expression.is_some());
+            let known =
+                self.definitions.parameter(kind, name).is_some_and(|known| known.expression.is_some()) && name != "_in";
             if !known && !INTRICATE.contains(&name) {
                 return Some(Opinion::Deny);
             }

@@ -3,10 +3,12 @@
 //! - Apps never get break-glass: a request that is not permitted stays so whatever marker or break-glass fact is
 //!   added to it.
 //! - Nobody is nobody: without a user, without a scope, or by a `patient/` scope without a launch patient, nothing
-//!   that belongs to a patient is permitted.
+//!   that belongs to a patient is permitted. A client without a user does nothing by a user's scopes.
 //!
 //! The requests are made up here, the same for every release, and about people who do not exist. They guard against
 //! a rule that was written wrong, not against an author who knows them.
+
+use std::collections::BTreeSet;
 
 use chartgate_model::{
     DecisionRequest, Fact, FhirBase, FhirRequest, Interaction, Method, Millis, Outcome, Parameter, PolicyInput,
@@ -21,14 +23,20 @@ const BASE: &str = "https://invariants.invalid/fhir";
 const PATIENT: &str = "inv-patient";
 /// 2026-01-01
 const NOW: Millis = Millis(1_767_225_600_000);
-/// Who asks: a patient, a proxy and a provider, none of them the patient asked about.
-const USERS: [(SubjectKind, &str); 3] = [
+/// Who asks: the patient asked about, another one, a proxy and a provider.
+const USERS: [(SubjectKind, &str); 4] = [
+    (SubjectKind::Patient, "Patient/inv-patient"),
     (SubjectKind::Patient, "Patient/inv-user"),
     (SubjectKind::Proxy, "RelatedPerson/inv-user"),
     (SubjectKind::Provider, "Practitioner/inv-user"),
 ];
-const TYPES: [&str; 4] = ["Observation", "Condition", "Encounter", "DocumentReference"];
+const TYPES: [&str; 2] = ["Observation", "Encounter"];
+/// What a token might carry to ask for more than it has.
+const MARKERS: &str = "break-glass user/*.btg launch/break-glass purpose:BTG BTG ETREAT";
 const EVERYTHING: &str = "user/*.cruds patient/*.cruds";
+/// Calls that may end at a limit: the machine may be busy, and what is cut short is not permitted. With more, the
+/// limits are too tight for what the release is asked every day.
+const CUT_SHORT_MAX: u32 = 16;
 /// Kinds of relationships, those of no rule among them.
 const KINDS: [&str; 6] = ["treatment", "care-team", "coverage", "guardian", "caregiver", "emergency"];
 
@@ -56,74 +64,143 @@ pub enum InvariantError {
 
 /// Hold a policy, with the settings of its release, against what no release may do.
 pub fn check(policy: &LoadedPolicy, settings: &[u8]) -> Result<(), InvariantError> {
-    for version in &policy.description.fhir_versions {
+    let mut trial = Trial { policy, settings, cut_short: 0 };
+    let versions: BTreeSet<&String> = policy.description.fhir_versions.iter().collect();
+    for version in versions {
         for request in requests() {
             for (kind, user) in USERS {
-                let case = Case { policy, settings, version, request: &request, kind };
-                case.nobody(user)?;
-                case.break_glass(user)?;
+                let case = Case { version, request: &request, kind };
+                trial.nobody(&case, user)?;
+                trial.break_glass(&case, user)?;
             }
+            trial.client_alone(&Case { version, request: &request, kind: SubjectKind::System })?;
         }
     }
     Ok(())
 }
 
+/// How many of the requests a policy permits when nothing stands in their way, and how many there are: whether
+/// [`check`] means anything for it.
+pub fn permitted(policy: &LoadedPolicy, settings: &[u8]) -> Result<(usize, usize), InvariantError> {
+    let mut trial = Trial { policy, settings, cut_short: 0 };
+    let (mut permitted, mut all) = (0, 0);
+    for version in &policy.description.fhir_versions {
+        for request in requests() {
+            for (kind, user) in USERS {
+                let case = Case { version, request: &request, kind };
+                permitted +=
+                    usize::from(trial.permits(&case, user, EVERYTHING, Some(PATIENT), &facts(user, &ORDINARY))?);
+                all += 1;
+            }
+        }
+    }
+    Ok((permitted, all))
+}
+
 /// One request as one kind of user makes it.
 struct Case<'a> {
-    policy: &'a LoadedPolicy,
-    settings: &'a [u8],
     version: &'a str,
     request: &'a FhirRequest,
     kind: SubjectKind,
 }
 
 impl Case<'_> {
+    fn name(&self) -> String {
+        let FhirRequest { interaction, resource_type, .. } = self.request;
+        let of = if resource_type.is_empty() { "all types" } else { resource_type };
+        format!("{} of {of} in FHIR {}", interaction.code(), self.version)
+    }
+}
+
+/// The calls of one release.
+struct Trial<'a> {
+    policy: &'a LoadedPolicy,
+    settings: &'a [u8],
+    cut_short: u32,
+}
+
+impl Trial<'_> {
     /// Every fact speaks for the user; that there is no user, scope or launch patient is all that speaks against.
-    fn nobody(&self, user: &str) -> Result<(), InvariantError> {
+    fn nobody(&mut self, case: &Case<'_>, user: &str) -> Result<(), InvariantError> {
         let by_patient = "patient/*.cruds";
         for (although, user, scope, launch) in [
             ("without a user", "", EVERYTHING, Some(PATIENT)),
             ("without a scope", user, "", Some(PATIENT)),
+            ("by break-glass markers in place of a scope", user, MARKERS, Some(PATIENT)),
             ("by a patient scope without a launch patient", user, by_patient, None),
             ("by a patient scope with an empty launch patient", user, by_patient, Some("")),
         ] {
-            if self.permits(user, scope, launch, &facts(user, "ordinary"))? {
-                return Err(self.error(although));
-            }
+            self.never(case, although, user, scope, launch, &facts(user, &ORDINARY))?;
         }
         Ok(())
     }
 
     /// No fact speaks for the user but those that came about by break-glass.
-    fn break_glass(&self, user: &str) -> Result<(), InvariantError> {
-        let none = facts(user, "");
-        if self.permits(user, EVERYTHING, Some(PATIENT), &none)? {
-            return Ok(());
-        }
-        for via in ["break-glass", "btg", "emergency"] {
-            if self.permits(user, EVERYTHING, Some(PATIENT), &facts(user, via))? {
-                return Err(self.error("by a relationship that came about by break-glass"));
+    fn break_glass(&mut self, case: &Case<'_>, user: &str) -> Result<(), InvariantError> {
+        let marked = format!("{EVERYTHING} {MARKERS}");
+        let launch = Some(PATIENT);
+        for before in [&[][..], &[("revoked", "ordinary")]] {
+            let glass = [before, &BREAK_GLASS].concat();
+            if self.permits(case, user, EVERYTHING, launch, &facts(user, before))? {
+                continue;
             }
-        }
-        for marker in ["break-glass", "user/*.btg", "launch/break-glass", "purpose:BTG", "ETREAT"] {
-            if self.permits(user, &format!("{EVERYTHING} {marker}"), Some(PATIENT), &none)? {
-                return Err(self.error("by a break-glass marker among its scopes"));
-            }
+            let although = "by a relationship that came about by break-glass";
+            self.never(case, although, user, EVERYTHING, launch, &facts(user, &glass))?;
+            let although = "by a break-glass marker among its scopes";
+            self.never(case, although, user, &marked, launch, &facts(user, before))?;
+            self.never(case, although, user, &marked, launch, &facts(user, &glass))?;
         }
         Ok(())
     }
 
-    fn permits(&self, user: &str, scope: &str, launch: Option<&str>, facts: &[Fact]) -> Result<bool, InvariantError> {
-        let stored = self.request.id.iter().map(|id| {
-            let resource_type = &self.request.resource_type;
-            Stored { key: format!("{resource_type}/{id}"), content: Some(content(resource_type, id)) }
+    /// A client without a user has its own scopes and nobody else's.
+    fn client_alone(&mut self, case: &Case<'_>) -> Result<(), InvariantError> {
+        for (although, scope, launch) in [
+            ("to a client without a user and without a scope", "", None),
+            ("to a client without a user by a user's scopes", EVERYTHING, Some(PATIENT)),
+            ("to a client without a user by break-glass markers", MARKERS, None),
+        ] {
+            self.never(case, although, "", scope, launch, &facts("", &ORDINARY))?;
+        }
+        Ok(())
+    }
+
+    fn never(
+        &mut self,
+        case: &Case<'_>,
+        although: &'static str,
+        user: &str,
+        scope: &str,
+        launch: Option<&str>,
+        facts: &[Fact],
+    ) -> Result<(), InvariantError> {
+        match self.permits(case, user, scope, launch, facts)? {
+            true => Err(InvariantError::Permits { request: case.name(), although }),
+            false => Ok(()),
+        }
+    }
+
+    fn permits(
+        &mut self,
+        case: &Case<'_>,
+        user: &str,
+        scope: &str,
+        launch: Option<&str>,
+        facts: &[Fact],
+    ) -> Result<bool, InvariantError> {
+        let stored = case.request.id.iter().map(|id| {
+            let resource_type = &case.request.resource_type;
+            let version = case.request.version.iter().map(|version| format!("/_history/{version}"));
+            let key = [format!("{resource_type}/{id}")].into_iter().chain(version).collect();
+            Stored { key, content: Some(content(resource_type, id)) }
         });
+        let obligations = ["search-narrowing", "response-filter", "if-match", "return-minimal"];
         let decision = DecisionRequest {
             tenant: "default".into(),
-            base: FhirBase { name: "default".into(), url: BASE.into(), version: self.version.into() },
-            request: self.request.clone(),
+            base: FhirBase { name: "default".into(), url: BASE.into(), version: case.version.into() },
+            request: case.request.clone(),
             subject: Subject {
-                kind: self.kind,
+                kind: case.kind,
                 user: user.into(),
                 client: CLIENT.into(),
                 scope: scope.into(),
@@ -133,58 +210,58 @@ impl Case<'_> {
             },
             stored: stored.collect(),
             relationships: Vec::new(),
-            obligations: ["search-narrowing", "response-filter", "if-match", "return-minimal"]
-                .map(str::to_owned)
-                .into(),
+            obligations: obligations.map(str::to_owned).into(),
             pin: None,
             explain: false,
             now: NOW,
             simulate: true,
             break_glass: Vec::new(),
         };
-        let input = PolicyInput {
-            decision: &decision,
-            stored: &decision.stored,
-            facts,
-            facts_final: true,
-            settings: self.settings,
-        };
-        let called = self.policy.decide(&input);
-        let called = called.map_err(|error| InvariantError::Fails { request: self.name(), error })?;
-        Ok(matches!(called.decision.outcome, Outcome::Permit { .. }))
-    }
-
-    fn error(&self, although: &'static str) -> InvariantError {
-        InvariantError::Permits { request: self.name(), although }
-    }
-
-    fn name(&self) -> String {
-        format!("{} of {} in FHIR {}", self.request.interaction.code(), self.request.resource_type, self.version)
+        let (stored, settings) = (&decision.stored, self.settings);
+        let input = PolicyInput { decision: &decision, stored, facts, facts_final: true, settings };
+        match self.policy.decide(&input) {
+            Ok(called) => Ok(matches!(called.decision.outcome, Outcome::Permit { .. })),
+            // The machine is busy, or its limits are tight: what is cut short is not permitted.
+            Err(error)
+                if !matches!(error, CallError::Trap | CallError::Output(_)) && self.cut_short < CUT_SHORT_MAX =>
+            {
+                self.cut_short += 1;
+                Ok(false)
+            }
+            Err(error) => Err(InvariantError::Fails { request: case.name(), error }),
+        }
     }
 }
 
-/// Requests about one patient, of every kind that belongs to a patient.
+/// Requests about one patient, of every kind that belongs to patients.
 fn requests() -> Vec<FhirRequest> {
     let mut all = Vec::new();
     for resource_type in TYPES {
         let one = |interaction, id: Option<&str>| request(interaction, resource_type, id);
-        let body = |id: &str| Some(content(resource_type, id));
+        let body = Some(content(resource_type, "inv-1"));
+        let named = Parameter { name: "patient".into(), value: PATIENT.into() };
+        let compartment = Some(("Patient".into(), PATIENT.into()));
         all.extend([
             one(Interaction::Read, Some("inv-1")),
+            FhirRequest { version: Some("1".into()), ..one(Interaction::Vread, Some("inv-1")) },
             one(Interaction::HistoryInstance, Some("inv-1")),
-            FhirRequest { body: body("inv-1"), ..one(Interaction::Update, Some("inv-1")) },
-            FhirRequest { body: body("inv-1"), ..one(Interaction::Create, None) },
+            one(Interaction::HistoryType, None),
+            FhirRequest { body: body.clone(), ..one(Interaction::Update, Some("inv-1")) },
+            FhirRequest { body, ..one(Interaction::Create, None) },
             one(Interaction::Delete, Some("inv-1")),
-            FhirRequest {
-                parameters: vec![Parameter { name: "patient".into(), value: PATIENT.into() }],
-                ..one(Interaction::SearchType, None)
-            },
-            FhirRequest { compartment: Some(("Patient".into(), PATIENT.into())), ..one(Interaction::SearchType, None) },
+            one(Interaction::SearchType, None),
+            FhirRequest { parameters: vec![named], ..one(Interaction::SearchType, None) },
+            FhirRequest { compartment, ..one(Interaction::SearchType, None) },
         ]);
     }
-    all.push(request(Interaction::Read, "Patient", Some(PATIENT)));
     let everything = request(Interaction::Operation, "Patient", Some(PATIENT));
-    all.push(FhirRequest { operation: Some("everything".into()), ..everything });
+    all.extend([
+        request(Interaction::HistorySystem, "", None),
+        request(Interaction::SearchSystem, "", None),
+        request(Interaction::Read, "Patient", Some(PATIENT)),
+        request(Interaction::SearchType, "Patient", None),
+        FhirRequest { operation: Some("everything".into()), ..everything },
+    ]);
     all
 }
 
@@ -214,14 +291,18 @@ fn content(resource_type: &str, id: &str) -> Vec<u8> {
     format!(r#"{{"resourceType":"{resource_type}","id":"{id}","status":"final"{subject}}}"#).into_bytes()
 }
 
-/// All that is known of a user and the patient, come about in one way; nothing, where the way is empty.
-fn facts(user: &str, via: &str) -> Vec<Fact> {
-    let entry = |kind: &&str| {
+/// Ways in which relationships come about, with their status.
+const ORDINARY: [(&str, &str); 1] = [("active", "ordinary")];
+const BREAK_GLASS: [(&str, &str); 3] = [("active", "break-glass"), ("active", "btg"), ("active", "emergency")];
+
+/// Relationships of every kind between a user and the patient, for each status and way.
+fn facts(user: &str, ways: &[(&str, &str)]) -> Vec<Fact> {
+    let entry = |kind: &str, (status, via): &(&str, &str)| {
         format!(
-            r#"{{"patient":"{PATIENT}","kind":"{kind}","level":"full","status":"active","via":"{via}","source":"invariants"}}"#
+            r#"{{"patient":"{PATIENT}","kind":"{kind}","level":"full","status":"{status}","via":"{via}","source":"invariants"}}"#
         )
     };
-    let entries: Vec<String> = KINDS.iter().filter(|_| !via.is_empty()).map(entry).collect();
+    let entries: Vec<String> = KINDS.iter().flat_map(|kind| ways.iter().map(|way| entry(kind, way))).collect();
     let value = format!(r#"{{"entries":[{}],"truncated":false}}"#, entries.join(",")).into_bytes();
     let keys = [format!("relationships/{user}"), format!("relationships/{user}/{PATIENT}")];
     keys.map(|key| Fact { key, value: value.clone() }).into()
