@@ -39,17 +39,19 @@ fn is_undecided(answer: &Answer, reason: &str) {
 #[test]
 fn a_decision_may_use_exactly_its_fuel_and_not_one_unit_less() {
     let (mut world, host) = limited("");
-    let fuel = world.record(&host.decide(&read()).decided()["id"])["fuel_used"].as_u64().unwrap();
+    // More than what a release is tried with takes, or the host would not even start.
+    let large = with(&read(), "/stored/Observation~19/note", json!(vec![json!({ "text": "long" }); 500]));
+    let fuel = world.record(&host.decide(&large).decided()["id"])["fuel_used"].as_u64().unwrap();
     drop(host);
     world.more = format!("[limits]\n{PATIENT}\nfuel = {fuel}\n");
     let host = world.start();
-    let answer = host.decide(&read());
+    let answer = host.decide(&large);
     assert_eq!(answer.verdict().0, "permit");
     assert_eq!(world.record(&answer.decided()["id"])["fuel_used"], fuel);
     drop(host);
     world.more = format!("[limits]\n{PATIENT}\nfuel = {}\n", fuel - 1);
     let host = world.start();
-    let answer = host.decide(&read());
+    let answer = host.decide(&large);
     is_undecided(&answer, "policy-fuel-exhausted");
     let record = world.record(&answer.decided()["id"]);
     assert_eq!(
