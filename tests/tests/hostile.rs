@@ -8,7 +8,7 @@ use chartgate_runtime::admission::admit;
 use chartgate_runtime::release::invariants;
 use chartgate_runtime::{PolicyLimits, Runtime, RuntimeLimits};
 use chartgate_tests::host::requests::{observation, read, with};
-use chartgate_tests::host::{Answer, Client, EHR, Guest, Host, World};
+use chartgate_tests::host::{Answer, Client, EHR, Guest, Host, World, chartgate, run};
 use serde_json::{Value, json};
 
 /// What a release does, the reason it is answered with, and how often it was called for one decision.
@@ -209,4 +209,27 @@ fn the_rules_pass_the_trials_of_a_release_and_the_trials_mean_something() {
     // Rules that deny everything would pass as well: these do not.
     let (permitted, all) = invariants::permitted(&policy, br#"{"writes":true}"#).unwrap();
     assert!(permitted * 10 >= all * 8, "{permitted} of {all}");
+}
+
+#[test]
+fn verify_tells_how_much_a_release_permits() {
+    let world = World::new();
+    let verified = |version: &str, settings: &str| {
+        world.add(Guest::Rules, version, settings);
+        let release = world.policies().join("smart-access").join(version);
+        let mut command = chartgate();
+        command.args(["policy", "verify", "--json"]).arg(&release);
+        for key in std::fs::read_dir(world.path("keys")).unwrap() {
+            command.arg("--key").arg(key.unwrap().path());
+        }
+        let ended = run(&mut command, "");
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+        (json["samples"]["permitted"].as_u64().unwrap(), json["samples"]["of"].as_u64().unwrap())
+    };
+    let (reading, all) = verified("0.1.0", "{}");
+    let (writing, _) = verified("0.2.0", r#"{"writes":true}"#);
+    assert!(0 < reading && reading < writing && writing <= all, "{reading}, {writing}, {all}");
+    // Misspelt: signed all the same, and good for nothing.
+    assert_eq!(verified("0.3.0", r#"{"write":true}"#), (0, all));
 }

@@ -7,8 +7,8 @@ use anyhow::{Context as _, ensure};
 use chartgate_runtime::release::manifest::{Limits, Source, Toolchain};
 use chartgate_runtime::release::write::{WASMTIME_VERSION, WIT_COMPONENT_VERSION};
 use chartgate_runtime::release::{
-    Draft, KEYS_FOLDER, MANIFEST_FILE, Registry, TrustedKeys, componentize, sign_with_fresh_key, sign_with_key_file,
-    write_release, write_signature,
+    Draft, KEYS_FOLDER, MANIFEST_FILE, Registry, TrustedKeys, componentize, invariants, sign_with_fresh_key,
+    sign_with_key_file, write_release, write_signature,
 };
 use chartgate_runtime::{Runtime, RuntimeLimits};
 use clap::Subcommand;
@@ -198,13 +198,16 @@ fn verify(verify: &Verify) -> anyhow::Result<Ended> {
     // The whole folder is looked at, since a release may rest on a base.
     let registry = Registry::open(runtime, policies, keys)?;
     if let Some(release) = registry.releases().into_iter().find(|release| release.folder == folder) {
+        // Settings that are misspelt make rules that deny everything, and are signed as well as any.
+        let (permitted, samples) = invariants::permitted(&release.policy, &release.settings)?;
         if verify.json {
             let found = json!({ "verified": true, "name": release.name, "version": release.version, "digest": release.digest,
-                "component": release.component_digest, "signed_by": release.signed_by });
+                "component": release.component_digest, "signed_by": release.signed_by,
+                "samples": { "permitted": permitted, "of": samples } });
             println!("{found}");
         } else {
             println!(
-                "verified: {}@{} {}, signed by {}",
+                "verified: {}@{} {}, signed by {}, permits {permitted} of {samples} sample requests",
                 release.name, release.version, release.digest, release.signed_by
             );
         }
