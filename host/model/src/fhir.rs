@@ -188,3 +188,24 @@ pub struct FhirRequest {
     /// the parameters came (also) as a form body: `POST …/_search`
     pub by_form: bool,
 }
+
+impl FhirRequest {
+    /// An interaction with a type (empty at system level) or one resource of it, and nothing more: by `GET`,
+    /// without parameters, body or preference.
+    pub fn new(interaction: Interaction, resource_type: &str, id: Option<&str>) -> Self {
+        Self {
+            method: Method::Get,
+            interaction,
+            resource_type: resource_type.to_owned(),
+            id: id.map(str::to_owned),
+            version: None,
+            operation: None,
+            compartment: None,
+            parameters: Vec::new(),
+            conditional: false,
+            prefer_return: ReturnPreference::Unspecified,
+            body: None,
+            by_form: false,
+        }
+    }
+}

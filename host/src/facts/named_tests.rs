@@ -1,24 +1,11 @@
 //! What is taken for a patient, and what is not.
 
-use chartgate_model::{FhirRequest, Interaction, Method, Parameter, ReturnPreference, Stored};
+use chartgate_model::{FhirRequest, Interaction, Parameter, Stored};
 
 use super::{NAMED_MAX, named_patients};
 
 fn request(resource_type: &str, id: Option<&str>) -> FhirRequest {
-    FhirRequest {
-        method: Method::Get,
-        interaction: Interaction::Read,
-        resource_type: resource_type.into(),
-        id: id.map(str::to_owned),
-        version: None,
-        operation: None,
-        compartment: None,
-        parameters: Vec::new(),
-        conditional: false,
-        prefer_return: ReturnPreference::Unspecified,
-        body: None,
-        by_form: false,
-    }
+    FhirRequest::new(Interaction::Read, resource_type, id)
 }
 
 fn in_content(text: &str) -> Vec<String> {

@@ -4,8 +4,7 @@
 use std::path::PathBuf;
 
 use chartgate_model::{
-    DecisionRequest, Fact, FhirBase, FhirRequest, Interaction, Method, Millis, ReturnPreference, Stored, Subject,
-    SubjectKind,
+    DecisionRequest, Fact, FhirBase, FhirRequest, Interaction, Millis, Stored, Subject, SubjectKind,
 };
 
 /// A blood pressure reading of Patient/123, 2 KB as a FHIR server stores it.
@@ -30,20 +29,7 @@ pub(crate) fn decision() -> DecisionRequest {
     DecisionRequest {
         tenant: "default".into(),
         base: FhirBase { name: "default".into(), url: BASE.into(), version: "4.0.1".into() },
-        request: FhirRequest {
-            method: Method::Get,
-            interaction: Interaction::Read,
-            resource_type: "Observation".into(),
-            id: Some("9".into()),
-            version: None,
-            operation: None,
-            compartment: None,
-            parameters: Vec::new(),
-            conditional: false,
-            prefer_return: ReturnPreference::Unspecified,
-            body: None,
-            by_form: false,
-        },
+        request: FhirRequest::new(Interaction::Read, "Observation", Some("9")),
         subject: Subject {
             kind: SubjectKind::Provider,
             user: "Practitioner/17".into(),

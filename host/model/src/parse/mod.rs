@@ -154,20 +154,8 @@ impl Parts<'_> {
     }
 
     fn empty(&self, interaction: Interaction, resource_type: &str) -> FhirRequest {
-        FhirRequest {
-            method: self.method,
-            interaction,
-            resource_type: resource_type.to_owned(),
-            id: None,
-            version: None,
-            operation: None,
-            compartment: None,
-            parameters: Vec::new(),
-            conditional: false,
-            prefer_return: self.headers.prefer_return,
-            body: None,
-            by_form: false,
-        }
+        let prefer_return = self.headers.prefer_return;
+        FhirRequest { method: self.method, prefer_return, ..FhirRequest::new(interaction, resource_type, None) }
     }
 
     fn plain(&self, interaction: Interaction, resource_type: &str, takes: &[&str]) -> Result<FhirRequest, ParseError> {

@@ -11,8 +11,8 @@
 use std::collections::BTreeSet;
 
 use chartgate_model::{
-    DecisionRequest, Fact, FhirBase, FhirRequest, Interaction, Method, Millis, Outcome, Parameter, PolicyInput,
-    ReturnPreference, Stored, Subject, SubjectKind,
+    DecisionRequest, Fact, FhirBase, FhirRequest, Interaction, Millis, Outcome, Parameter, PolicyInput, Stored,
+    Subject, SubjectKind,
 };
 
 use crate::policy::{CallError, LoadedPolicy};
@@ -237,7 +237,7 @@ impl Trial<'_> {
 fn requests() -> Vec<FhirRequest> {
     let mut all = Vec::new();
     for resource_type in TYPES {
-        let one = |interaction, id: Option<&str>| request(interaction, resource_type, id);
+        let one = |interaction, id: Option<&str>| FhirRequest::new(interaction, resource_type, id);
         let body = Some(content(resource_type, "inv-1"));
         let named = Parameter { name: "patient".into(), value: PATIENT.into() };
         let compartment = Some(("Patient".into(), PATIENT.into()));
@@ -254,32 +254,15 @@ fn requests() -> Vec<FhirRequest> {
             FhirRequest { compartment, ..one(Interaction::SearchType, None) },
         ]);
     }
-    let everything = request(Interaction::Operation, "Patient", Some(PATIENT));
+    let everything = FhirRequest::new(Interaction::Operation, "Patient", Some(PATIENT));
     all.extend([
-        request(Interaction::HistorySystem, "", None),
-        request(Interaction::SearchSystem, "", None),
-        request(Interaction::Read, "Patient", Some(PATIENT)),
-        request(Interaction::SearchType, "Patient", None),
+        FhirRequest::new(Interaction::HistorySystem, "", None),
+        FhirRequest::new(Interaction::SearchSystem, "", None),
+        FhirRequest::new(Interaction::Read, "Patient", Some(PATIENT)),
+        FhirRequest::new(Interaction::SearchType, "Patient", None),
         FhirRequest { operation: Some("everything".into()), ..everything },
     ]);
     all
-}
-
-fn request(interaction: Interaction, resource_type: &str, id: Option<&str>) -> FhirRequest {
-    FhirRequest {
-        method: Method::Get,
-        interaction,
-        resource_type: resource_type.into(),
-        id: id.map(str::to_owned),
-        version: None,
-        operation: None,
-        compartment: None,
-        parameters: Vec::new(),
-        conditional: false,
-        prefer_return: ReturnPreference::Unspecified,
-        body: None,
-        by_form: false,
-    }
 }
 
 fn content(resource_type: &str, id: &str) -> Vec<u8> {

@@ -9,8 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use chartgate_model::{
-    DecisionRequest, Fact, FhirBase, FhirRequest, Interaction, Method, Millis, PolicyInput, ReturnPreference, Stored,
-    Subject, SubjectKind,
+    DecisionRequest, Fact, FhirBase, FhirRequest, Interaction, Millis, PolicyInput, Stored, Subject, SubjectKind,
 };
 use chartgate_runtime::admission::admit;
 use chartgate_runtime::release::componentize;
@@ -92,20 +91,7 @@ pub(crate) fn request() -> DecisionRequest {
     DecisionRequest {
         tenant: "default".into(),
         base: FhirBase { name: "default".into(), url: "https://fhir.example/r4".into(), version: "4.0.1".into() },
-        request: FhirRequest {
-            method: Method::Get,
-            interaction: Interaction::Read,
-            resource_type: "Observation".into(),
-            id: Some("9".into()),
-            version: None,
-            operation: None,
-            compartment: None,
-            parameters: Vec::new(),
-            conditional: false,
-            prefer_return: ReturnPreference::Unspecified,
-            body: None,
-            by_form: false,
-        },
+        request: FhirRequest::new(Interaction::Read, "Observation", Some("9")),
         subject: Subject {
             kind: SubjectKind::Provider,
             user: "Practitioner/17".into(),
