@@ -6,7 +6,6 @@
 
 mod support;
 
-use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -167,13 +166,13 @@ fn cold_starts() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let cache = folder.path().join("compiled");
     Guest::Rules.component();
-    let trials = RefCell::new(Vec::new());
-    let timed = |cache: Option<&std::path::Path>| -> anyhow::Result<f64> {
+    let mut trials = Vec::new();
+    let mut timed = |cache: Option<&std::path::Path>| -> anyhow::Result<f64> {
         let started = Instant::now();
         let policy = black_box(load(cache)?);
         let compiled = started.elapsed();
         invariants::check(&policy, b"{}")?;
-        trials.borrow_mut().push(milliseconds(started.elapsed() - compiled));
+        trials.push(milliseconds(started.elapsed() - compiled));
         Ok(milliseconds(started.elapsed()))
     };
     timed(Some(&cache))?;
@@ -183,7 +182,7 @@ fn cold_starts() -> anyhow::Result<()> {
         with.push(timed(Some(&cache))?);
     }
     let (with, without) = (median(&with), median(&without));
-    let trials = median(&trials.borrow());
+    let trials = median(&trials);
     println!(
         "    cold start without and with what was compiled before: {without:.0}, {with:.0} ms, of which trials {trials:.0} ms"
     );

@@ -22,10 +22,9 @@ pub(crate) struct Filter<'a> {
 /// One `name=value`.
 #[derive(Debug, Clone)]
 pub(crate) struct Pair<'a> {
-    pub(crate) name: &'static str,
     /// percent-decoded, search escapes as they are: what a search would carry
     pub(crate) value: Cow<'a, str>,
-    parameter: Parameter,
+    pub(crate) parameter: Parameter,
     alternatives: Vec<Wanted>,
 }
 
@@ -37,7 +36,7 @@ impl<'a> Filter<'a> {
             let (name, value) = (percent_decode(name)?, percent_decode(value)?);
             let parameter = version.parameter(on, &name)?;
             let alternatives = alternatives(&value, parameter)?;
-            Some(Pair { name: parameter.code, value, parameter, alternatives })
+            Some(Pair { value, parameter, alternatives })
         };
         text.split('&').map(pair).collect::<Option<Vec<_>>>().map(|pairs| Self { pairs })
     }

@@ -56,7 +56,7 @@ pub(crate) struct Said<'a> {
 impl<'a> Said<'a> {
     /// What a filter says, without what it takes to judge content by it: clauses are many and memory is not.
     pub(crate) fn all_of(filter: &Filter<'a>) -> Vec<Self> {
-        filter.pairs.iter().map(|pair| Self { name: pair.name, value: pair.value.clone() }).collect()
+        filter.pairs.iter().map(|pair| Self { name: pair.parameter.code, value: pair.value.clone() }).collect()
     }
 
     /// Either of two values of one parameter: a comma within a value is OR.

@@ -42,7 +42,7 @@ impl Named {
         resource: &Value,
         base: &str,
     ) -> Vec<String> {
-        let expression = definitions.parameter(of, code).and_then(|parameter| parameter.expression.as_deref());
+        let expression = definitions.parameter(of, code).map(|parameter| parameter.expression.as_str());
         let Some(expression) = expression.and_then(|text| Expression::parse(text, of)) else { return Vec::new() };
         let mut patients = Vec::new();
         for node in expression.find(resource, base, true) {

@@ -18,8 +18,8 @@ pub struct Parameter {
     pub code: String,
     /// `token`
     pub kind: String,
-    /// its FHIRPath, if it has one
-    pub expression: Option<String>,
+    /// its FHIRPath
+    pub expression: String,
     /// types a reference may be to
     pub target: Vec<String>,
 }
@@ -61,7 +61,7 @@ fn load(folder: &str, overlay: &str) -> Option<Definitions> {
     Some(Definitions {
         types: strings(&read(folder, "resource-types.json")?["resourceTypes"]).into_iter().collect(),
         compartment: compartment["patient"].as_object()?.iter().map(|(k, v)| (k.clone(), strings(v))).collect(),
-        parameters: parameters["searchParameters"].as_array()?.iter().map(parameter).collect(),
+        parameters: parameters["searchParameters"].as_array()?.iter().filter_map(parameter).collect(),
         overlay: read(overlay, "overlay.json")?,
     })
 }
@@ -74,15 +74,18 @@ fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn parameter(given: &Value) -> Parameter {
+/// `None` where nobody can say what it looks at: without an expression, and `_in`, whose expression is the id and
+/// which means the lists a resource is on.
+fn parameter(given: &Value) -> Option<Parameter> {
     let text = |name: &str| given[name].as_str().map(str::to_owned);
-    Parameter {
+    let parameter = Parameter {
         base: strings(&given["base"]),
         code: text("code").unwrap_or_default(),
         kind: text("type").unwrap_or_default(),
-        expression: text("expression"),
+        expression: text("expression")?,
         target: strings(&given["target"]),
-    }
+    };
+    Some(parameter).filter(|parameter| parameter.code != "_in")
 }
 
 impl Definitions {

@@ -27,9 +27,8 @@ enum Wanted {
 impl Filter {
     /// Read it; `None` when it cannot be judged.
     pub fn parse(definitions: &Definitions, kind: &str, name: &str, value: &str, base: &str) -> Option<Self> {
-        // Its expression is the id, and it means the lists the resource is on.
-        let parameter = definitions.parameter(kind, name).filter(|_| name != "_in")?;
-        let text = parameter.expression.as_deref()?;
+        let parameter = definitions.parameter(kind, name)?;
+        let text = &parameter.expression;
         let wanted = wanted(parameter, value, base)?;
         Some(Self { expression: Expression::parse(text, kind)?, is_question: is_question(text), wanted })
     }

@@ -33,8 +33,9 @@ pub fn pin_codes(definitions: &Definitions, kind: &str) -> Vec<String> {
     }
     let mut codes = definitions.about(kind);
     let elements = |code: &str| {
-        let text = definitions.parameter(kind, code).and_then(|parameter| parameter.expression.clone());
-        text.and_then(|text| Expression::parse(&text, kind)).map(|expression| expression.elements()).unwrap_or_default()
+        let found =
+            definitions.parameter(kind, code).and_then(|parameter| Expression::parse(&parameter.expression, kind));
+        found.map(|expression| expression.elements()).unwrap_or_default()
     };
     let about: Vec<_> = codes.iter().flat_map(|code| elements(code)).collect();
     let own = elements("patient");
@@ -116,8 +117,7 @@ impl World<'_> {
                 return Some(Opinion::Deny);
             }
             intricate |= modified || INTRICATE.contains(&name);
-            let known =
-                self.definitions.parameter(kind, name).is_some_and(|known| known.expression.is_some()) && name != "_in";
+            let known = self.definitions.parameter(kind, name).is_some();
             if !known && !INTRICATE.contains(&name) {
                 return Some(Opinion::Deny);
             }

@@ -40,6 +40,10 @@ const CUT_SHORT_MAX: u32 = 16;
 /// Kinds of relationships, those of no rule among them.
 const KINDS: [&str; 6] = ["treatment", "care-team", "coverage", "guardian", "caregiver", "emergency"];
 
+/// Ways in which relationships come about, with their status.
+const ORDINARY: [(&str, &str); 1] = [("active", "ordinary")];
+const BREAK_GLASS: [(&str, &str); 3] = [("active", "break-glass"), ("active", "btg"), ("active", "emergency")];
+
 /// A release permits what none may, or cannot say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvariantError {
@@ -65,18 +69,14 @@ pub enum InvariantError {
 /// Hold a policy, with the settings of its release, against what no release may do.
 pub fn check(policy: &LoadedPolicy, settings: &[u8]) -> Result<(), InvariantError> {
     let mut trial = Trial { policy, settings, cut_short: 0 };
-    let versions: BTreeSet<&String> = policy.description.fhir_versions.iter().collect();
-    for version in versions {
-        for request in requests() {
-            for (kind, user) in USERS {
-                let case = Case { version, request: &request, kind };
-                trial.nobody(&case, user)?;
-                trial.break_glass(&case, user)?;
-            }
-            trial.client_alone(&Case { version, request: &request, kind: SubjectKind::System })?;
+    each(policy, |version, request| {
+        for (kind, user) in USERS {
+            let case = Case { version, request, kind };
+            trial.nobody(&case, user)?;
+            trial.break_glass(&case, user)?;
         }
-    }
-    Ok(())
+        trial.client_alone(&Case { version, request, kind: SubjectKind::System })
+    })
 }
 
 /// How many of the requests a policy permits when nothing stands in their way, and how many there are: whether
@@ -84,17 +84,27 @@ pub fn check(policy: &LoadedPolicy, settings: &[u8]) -> Result<(), InvariantErro
 pub fn permitted(policy: &LoadedPolicy, settings: &[u8]) -> Result<(usize, usize), InvariantError> {
     let mut trial = Trial { policy, settings, cut_short: 0 };
     let (mut permitted, mut all) = (0, 0);
-    for version in &policy.description.fhir_versions {
-        for request in requests() {
-            for (kind, user) in USERS {
-                let case = Case { version, request: &request, kind };
-                permitted +=
-                    usize::from(trial.permits(&case, user, EVERYTHING, Some(PATIENT), &facts(user, &ORDINARY))?);
-                all += 1;
-            }
+    each(policy, |version, request| {
+        for (kind, user) in USERS {
+            let case = Case { version, request, kind };
+            permitted += usize::from(trial.permits(&case, user, EVERYTHING, Some(PATIENT), &facts(user, &ORDINARY))?);
+            all += 1;
         }
-    }
+        Ok(())
+    })?;
     Ok((permitted, all))
+}
+
+/// Every request, in every FHIR version the policy speaks.
+fn each(
+    policy: &LoadedPolicy,
+    mut one: impl FnMut(&str, &FhirRequest) -> Result<(), InvariantError>,
+) -> Result<(), InvariantError> {
+    let versions: BTreeSet<&String> = policy.description.fhir_versions.iter().collect();
+    for version in versions {
+        requests().iter().try_for_each(|request| one(version, request))?;
+    }
+    Ok(())
 }
 
 /// One request as one kind of user makes it.
@@ -273,10 +283,6 @@ fn content(resource_type: &str, id: &str) -> Vec<u8> {
     };
     format!(r#"{{"resourceType":"{resource_type}","id":"{id}","status":"final"{subject}}}"#).into_bytes()
 }
-
-/// Ways in which relationships come about, with their status.
-const ORDINARY: [(&str, &str); 1] = [("active", "ordinary")];
-const BREAK_GLASS: [(&str, &str); 3] = [("active", "break-glass"), ("active", "btg"), ("active", "emergency")];
 
 /// Relationships of every kind between a user and the patient, for each status and way.
 fn facts(user: &str, ways: &[(&str, &str)]) -> Vec<Fact> {

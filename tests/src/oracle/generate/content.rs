@@ -68,7 +68,7 @@ pub(super) fn name(definitions: &Definitions, kind: &str, code: &str, reference:
 }
 
 fn expression(definitions: &Definitions, kind: &str, code: &str) -> Option<Expression> {
-    Expression::parse(definitions.parameter(kind, code)?.expression.as_deref()?, kind)
+    Expression::parse(&definitions.parameter(kind, code)?.expression, kind)
 }
 
 fn is_list(kind: &str, name: &str) -> bool {
