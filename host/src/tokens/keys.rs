@@ -85,9 +85,9 @@ enum Why {
 }
 
 /// What became of the wish to have newer keys.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Refreshed {
-    /// there is a set fetched since
+    /// there is a set newer than the one looked at
     Yes,
     /// the last fetch succeeded, and it is too early for another
     NotYet,
@@ -115,7 +115,7 @@ impl Remote {
             found => return found,
         }
         // A set that was fetched for this very token is the last word; an older one is not.
-        match self.refresh(asked, Why::UnknownKey).await {
+        match self.refresh(asked, Some(&held), Why::UnknownKey).await {
             Refreshed::Failed => Err(TokenError::KeysUnavailable),
             Refreshed::NotYet => Err(TokenError::UnknownKey),
             Refreshed::Yes => self.held().ok_or(TokenError::KeysUnavailable)?.set.find(algorithm, id),
@@ -124,10 +124,11 @@ impl Remote {
 
     /// The set to use now: a fresh one; while fetching fails, an old one that is not too old.
     async fn current(self: &Arc<Self>, asked: Instant) -> Option<Arc<Held>> {
-        if let Some(held) = self.held().filter(|held| asked < held.fresh_until) {
-            return Some(held);
+        let seen = self.held();
+        if let Some(held) = seen.as_ref().filter(|held| asked < held.fresh_until) {
+            return Some(Arc::clone(held));
         }
-        let refreshed = self.refresh(asked, Why::Age).await;
+        let refreshed = self.refresh(asked, seen.as_ref(), Why::Age).await;
         // SECURITY: keys an issuer took back are not used for longer than an operator allows.
         self.held().filter(|held| refreshed == Refreshed::Yes || asked < held.usable_until)
     }
@@ -137,9 +138,12 @@ impl Remote {
     }
 
     /// Fetch, unless somebody else has fetched since `asked` or it is too early.
-    async fn refresh(self: &Arc<Self>, asked: Instant, why: Why) -> Refreshed {
+    ///
+    /// A set can be fetched before `asked` and put in place after `seen` was looked at: what is not `seen` is newer.
+    async fn refresh(self: &Arc<Self>, asked: Instant, seen: Option<&Arc<Held>>, why: Why) -> Refreshed {
         let attempts = Arc::clone(&self.flight).lock_owned().await;
-        if self.held().is_some_and(|held| held.fetched >= asked) {
+        let is_seen = |held: &Arc<Held>| seen.is_some_and(|seen| Arc::ptr_eq(held, seen));
+        if self.held().is_some_and(|held| held.fetched >= asked || !is_seen(&held)) {
             return Refreshed::Yes;
         }
         let now = Instant::now();
@@ -209,10 +213,37 @@ enum KeysError {
 mod tests {
     use super::*;
 
-    fn age_s(max_s: u64, told_s: Option<u64>) -> u64 {
+    fn remote(max_s: u64) -> Arc<Remote> {
         let ages = Ages { max: Duration::from_secs(max_s), stale_max: Duration::ZERO };
         let endpoint = Endpoint::new("http://127.0.0.1:9/", true, Duration::from_secs(1), JWKS_BYTES).unwrap();
-        Remote::new("https://issuer.example", endpoint, &[Algorithm::ES256], ages).age(told_s).as_secs()
+        Remote::new("https://issuer.example", endpoint, &[Algorithm::ES256], ages)
+    }
+
+    fn age_s(max_s: u64, told_s: Option<u64>) -> u64 {
+        remote(max_s).age(told_s).as_secs()
+    }
+
+    fn set_of(fetched: Instant) -> Arc<Held> {
+        // the key of RFC 7515, appendix A.3
+        let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+        let keys = format!(r#"{{"keys":[{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}]}}"#);
+        let set = KeySet::parse(keys.as_bytes(), &[Algorithm::ES256]).unwrap();
+        Arc::new(Held { set, fetched, fresh_until: fetched + RETRY_MIN, usable_until: fetched + RETRY_MIN })
+    }
+
+    /// The look at the old set fell between the end of a fetch and the moment its set was in place.
+    #[tokio::test]
+    async fn a_set_put_in_place_after_the_look_is_newer_whenever_it_was_fetched() {
+        let remote = remote(300);
+        let fetched = Instant::now();
+        let (old, new) = (set_of(fetched - AGE_MIN), set_of(fetched));
+        *remote.held.lock().unwrap() = Some(Arc::clone(&new));
+        remote.flight.lock().await.for_unknown = Some(fetched);
+        let asked = fetched + Duration::from_millis(1);
+        for (seen, expected) in [(Some(&old), Refreshed::Yes), (None, Refreshed::Yes), (Some(&new), Refreshed::NotYet)]
+        {
+            assert_eq!(remote.refresh(asked, seen, Why::UnknownKey).await, expected);
+        }
     }
 
     #[test]
