@@ -183,12 +183,12 @@ impl Decider {
     /// Facts and policy calls until there is an answer.
     fn conclude(&self, request: &DecisionRequest, release: &Release, evidence: &mut Evidence) -> Conclusion {
         let keys = facts::keys_ahead(&release.policy.description.fact_templates, request);
-        // What is fetched ahead may not be needed: it is fetched once more when the policy asks for anything, and
-        // then it has to be there.
-        let mut ahead = Vec::new();
-        if let Err(error) = self.fetch(request, &keys, evidence) {
-            tracing::warn!(%error, "facts not fetched ahead");
-            ahead = keys;
+        // What is fetched ahead may not be needed: what cannot be had is asked for by the policy, and then it has to
+        // be there.
+        for key in &keys {
+            if let Err(error) = self.fetch(request, std::slice::from_ref(key), evidence) {
+                tracing::warn!(%error, "a fact not fetched ahead");
+            }
         }
         loop {
             evidence.rounds += 1;
@@ -213,7 +213,7 @@ impl Decider {
             evidence.missing =
                 resources.iter().filter_map(|key| key.strip_prefix(RESOURCE_KEY)).map(str::to_owned).collect();
             evidence.is_final = people.is_empty() || evidence.rounds + 1 >= ROUNDS_MAX;
-            let people: Vec<String> = people.into_iter().cloned().chain(ahead.drain(..)).collect();
+            let people: Vec<String> = people.into_iter().cloned().collect();
             if let Err(error) = self.fetch(request, &people, evidence) {
                 return Conclusion::failed(error.reason());
             }
@@ -223,7 +223,7 @@ impl Decider {
     fn fetch(&self, request: &DecisionRequest, keys: &[String], evidence: &mut Evidence) -> Result<(), FactError> {
         let known = |key: &&String| evidence.facts.iter().all(|fact| fact.key != **key);
         let keys: Vec<String> = keys.iter().filter(known).cloned().collect();
-        let resolved = self.facts.resolve(&request.tenant, &request.relationships, &keys, request.now)?;
+        let resolved = self.facts.resolve(request, &keys)?;
         evidence.facts.extend(resolved.facts);
         for (list, more) in [(&mut evidence.sources, resolved.sources), (&mut evidence.dropped, resolved.dropped)] {
             list.extend(more);

@@ -19,21 +19,28 @@ struct Policy;
 
 export!(Policy);
 
-/// The patient a token is for, and those the request speaks of.
-const PATIENTS: &[&str] = &["relationships/{user}/{launch-patient}", "relationships/{user}/{named-patient}"];
+/// Who asks, the patient a token is for, and those the request speaks of.
+const PEOPLE: &[&str] = &[
+    "client/{client}",
+    "user/{user}",
+    "patient/{launch-patient}",
+    "patient/{named-patient}",
+    "relationships/{user}/{launch-patient}",
+    "relationships/{user}/{named-patient}",
+];
 
 /// What each interaction usually turns on.
 const TEMPLATES: &[(&str, &[&str])] = &[
-    ("read", PATIENTS),
-    ("vread", PATIENTS),
-    ("history-instance", PATIENTS),
-    ("history-type", PATIENTS),
-    ("history-system", PATIENTS),
-    ("search-type", PATIENTS),
-    ("create", PATIENTS),
-    ("update", PATIENTS),
-    ("delete", PATIENTS),
-    ("operation", PATIENTS),
+    ("read", PEOPLE),
+    ("vread", PEOPLE),
+    ("history-instance", PEOPLE),
+    ("history-type", PEOPLE),
+    ("history-system", PEOPLE),
+    ("search-type", PEOPLE),
+    ("create", PEOPLE),
+    ("update", PEOPLE),
+    ("delete", PEOPLE),
+    ("operation", PEOPLE),
 ];
 
 impl describe::Guest for Policy {

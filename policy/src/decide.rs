@@ -4,7 +4,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::access::reach::{People, Stop};
+use crate::access::people::People;
+use crate::access::reach::Stop;
 use crate::access::{subject, write};
 use crate::interaction::{Action, Form, action};
 use crate::reason::Reason;
@@ -32,7 +33,7 @@ impl Permit {
 pub(crate) struct Walk<'r, 'a> {
     pub(crate) request: &'r Request<'a>,
     pub(crate) version: &'static Version,
-    pub(crate) settings: Settings,
+    pub(crate) settings: &'r Settings,
     pub(crate) people: People<'r, 'a>,
     pub(crate) trace: Trace,
 }
@@ -42,7 +43,8 @@ pub fn decide(request: &Request<'_>) -> Decision {
     let mut trace = Trace::new(request.explain);
     let outcome = match prepare(request, &mut trace) {
         Ok(Some((version, settings))) => {
-            let mut walk = Walk { request, version, settings, people: People::new(request), trace };
+            let people = People::new(request, &settings);
+            let mut walk = Walk { request, version, settings: &settings, people, trace };
             let verdict = walk.judge();
             trace = walk.trace;
             verdict
@@ -85,13 +87,41 @@ impl<'a> Walk<'_, 'a> {
     fn judge(&mut self) -> Result<Permit, Stop> {
         let on = self.resource_type()?;
         let action = self.action()?;
-        if self.is_own_user_record() {
-            return Ok(Permit::by(Reason::OwnUserRecord, None));
+        let own_record = self.is_own_user_record();
+        let clauses = if own_record { Vec::new() } else { self.covered(on, action)? };
+        self.people.on = on;
+        let asks = self.people.who_asks(&mut self.trace);
+        if let Err(Stop::Deny(reason)) = asks {
+            return Err(reason.into());
         }
+        let verdict = match on {
+            _ if own_record => Ok(Permit::by(Reason::OwnUserRecord, None)),
+            Some(on) => self.on_type(on, action, clauses),
+            None => self.history(None, &clauses),
+        };
+        match (asks, verdict) {
+            (Ok(end_ms), Ok(mut permit)) => {
+                permit.expires_at_ms = permit.expires_at_ms.into_iter().chain(end_ms).min();
+                Ok(permit)
+            }
+            (Err(Stop::Needs(keys)), Err(Stop::Needs(more))) => Err(Stop::Needs([keys, more].concat())),
+            // SECURITY: a verdict reached without knowing who asks is none.
+            (Err(needs), _) => Err(needs),
+            (Ok(_), denied) => denied,
+        }
+    }
+
+    /// What the request and the scopes alone decide.
+    fn covered(&mut self, on: Option<&'static ResourceType>, action: Action) -> Result<Vec<Clause<'a>>, Reason> {
         let clauses = self.scope(on, action)?;
         self.writes(action)?;
-        let Some(on) = on else { return self.history(None, &clauses) };
-        self.class(on, action)?;
+        if let Some(on) = on {
+            self.class(on, action)?;
+        }
+        Ok(clauses)
+    }
+
+    fn on_type(&mut self, on: &'static ResourceType, action: Action, clauses: Vec<Clause<'a>>) -> Result<Permit, Stop> {
         match action.form {
             Form::Instance | Form::InstanceHistory | Form::Everything => self.instance(on, action.form, &clauses),
             Form::Search => self.search(on, &clauses),

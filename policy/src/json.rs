@@ -342,16 +342,13 @@ impl<'j, 'a> Value<'j, 'a> {
         }
     }
 
-    /// Whether every member's name is one of these.
-    pub(crate) fn member_names_within(self, names: &[&str]) -> Result<bool, Malformed> {
+    /// The members of an object in their order, nothing for every other kind.
+    pub(crate) fn members(self) -> impl Iterator<Item = Result<(Cow<'a, str>, Value<'j, 'a>), Malformed>> {
         let mut children = self.children(Kind::Object);
-        while let (Some(key), Some(_)) = (children.next(), children.next()) {
-            let key = key.string().ok_or(Malformed)??;
-            if !names.contains(&key.as_ref()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        core::iter::from_fn(move || {
+            let (key, value) = (children.next()?, children.next()?);
+            Some(key.string().ok_or(Malformed).flatten().map(|name| (name, value)))
+        })
     }
 
     /// A member that has to be a string if it is there at all.

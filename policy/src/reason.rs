@@ -45,15 +45,20 @@ macro_rules! reasons {
 reasons! {
     Public "public" permit "the capability statement is public";
     SelfAccess "self" permit "the chart is the user's own";
+    Parent "relationship-parent" permit "the user holds a live relationship of a parent to a minor";
     Caregiver "relationship-caregiver" permit "the user holds a live caregiver relationship";
     Guardian "relationship-guardian" permit "the user holds a live guardian relationship";
     Agency "relationship-agency" permit "the user acts for a live agency relationship";
+    HealthCareAgent "relationship-health-care-agent" permit "the user is the patient's health-care agent";
+    Executor "relationship-executor" permit "the user is the executor of a patient who died";
     Treatment "relationship-treatment" permit "the user holds a live treatment relationship";
+    Encounter "relationship-encounter" permit "the user takes part in an encounter of the patient in its window";
     CareTeam "relationship-care-team" permit "the user is on a live care team of the patient";
     PrimaryCare "relationship-primary-care" permit "the user is the patient's primary care provider";
     Appointment "relationship-appointment" permit "the user has an appointment with the patient in its window";
     Department "relationship-department" permit "the user's department has the patient in its care";
     Coverage "relationship-coverage" permit "the user covers for somebody who treats the patient";
+    Delegation "relationship-delegation" permit "the user works for somebody who treats the patient";
     PermittedPatients "permitted-patients" permit "the search reaches only patients the user may reach";
     SharedDirectory "shared-directory" permit "the type is shared directory data";
     Definitional "definitional" permit "the type is conformance or terminology data";
@@ -82,13 +87,24 @@ reasons! {
     ObligationNotSupported "obligation-not-supported" request "the permit needs an obligation the caller did not declare";
     SearchNotNarrowable "search-not-narrowable" request "the search cannot be narrowed in one request and counts would leak";
 
+    ClientUnknown "client-unknown" content "nothing is known of the client";
+    ClientNotActive "client-not-active" content "the client is suspended or revoked";
+    ClientNotLicensed "client-not-licensed" content "the client's licence has not started or has ended";
+    ClientKindMismatch "client-kind-mismatch" content "the client does not serve users in this role";
+    UserUnknown "user-unknown" content "nothing is known of the user";
+    UserNotActive "user-not-active" content "the user's account or employment is not active";
+    UserRoleMismatch "user-role-mismatch" content "the user does not hold the role of the request";
     FactsInvalid "facts-invalid" content "the facts about people cannot be read";
     FactMissing "fact-missing" content "a fact the rules need was not supplied";
+    FactStale "fact-stale" content "a fact the rules need is too old";
     ContentMissing "content-missing" content "the stored resource was not supplied";
     ContentAbsent "content-absent" content "there is no such resource";
     ContentMalformed "content-malformed" content "the resource cannot be read without doubt";
     BodyMismatch "body-mismatch" content "the resource sent is not the one the request names";
     NotInCompartment "not-in-compartment" content "the resource names no patient that confers access";
+    PatientUnknown "patient-unknown" content "nothing is known of the patient";
+    MergeUnresolved "merge-unresolved" content "it cannot be told which chart the patient's was merged into";
+    ChartMerged "chart-merged" content "the user's chart was merged into one they are not linked to";
     NoRelationship "no-relationship" content "the user holds no relationship to the patient";
     RelationshipKindMismatch "relationship-kind-mismatch" content "the relationship's kind does not fit the user's role";
     RelationshipLevelUnsupported "relationship-level-unsupported" content "the relationship's level is not decided by this policy";
@@ -97,9 +113,24 @@ reasons! {
     RelationshipRevoked "relationship-revoked" content "the relationship was revoked";
     RelationshipSuspended "relationship-suspended" content "a relationship to the patient is suspended";
     RelationshipReadOnly "relationship-read-only" content "the relationship allows no writes";
+    ConditionNotMet "condition-not-met" content "what the relationship rests on is not documented";
+    DelegatorWithoutAccess "delegator-without-access" content "the user the delegation is from has no access";
+    BirthDateUnknown "birth-date-unknown" content "the relationship turns on an age that is not known";
+    PatientOfAge "patient-of-age" content "the patient is of age, which ends a parent's access";
+    PatientEmancipated "patient-emancipated" content "the patient is emancipated, which ends a parent's access";
+    OwnChart "own-chart" content "a provider's own chart is not opened in that role";
+    TestMismatch "test-mismatch" content "test data and real users do not meet";
+    PatientInactive "patient-inactive" content "the chart is not in use";
+    AppAccessBlocked "app-access-blocked" content "apps of patients are blocked for this chart";
+    PatientDeceased "patient-deceased" content "the patient has died";
+    PatientTooYoung "patient-too-young" content "the patient is too young for access of their own";
+    ChartRestricted "chart-restricted" content "the chart is restricted to others";
+    TypeNotInLevel "type-not-in-level" content "limited access does not reach this type";
+    TypeExcluded "type-excluded" content "the relationship excludes this type";
     NotLaunchPatient "not-launch-patient" content "a patient scope reaches the launch patient only";
     OtherPatient "other-patient" content "the resource names a patient out of reach";
     GranularMismatch "granular-mismatch" content "the resource does not match the granular scope";
+    LabelHidden "label-hidden" content "a security label hides the resource";
     TooManyPatients "too-many-patients" content "the search would have to name too many patients";
 }
 

@@ -6,7 +6,24 @@ use alloc::vec::Vec;
 use crate::json::{Json, Malformed, Value};
 
 /// JSON Schema of the settings, as `describe` gives it.
-pub const SCHEMA: &str = r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","additionalProperties":false,"properties":{"writes":{"type":"boolean","default":false,"description":"apps may write at all"},"role_membership":{"type":"boolean","default":false,"description":"compartment parameters that name a role (performer, author, recipient) confer read too"},"system_clients":{"type":"boolean","default":false,"description":"clients without a user may do what their system scopes say"},"search_parameters":{"type":"array","items":{"type":"string"},"default":[],"description":"search parameters of the server beyond the FHIR definitions, as Type.code; they must not reach beyond the type"},"narrowing_patients_max":{"type":"integer","minimum":1,"maximum":1000,"default":100,"description":"patients a narrowed search may name"}}}"#;
+pub const SCHEMA: &str = include_str!("settings.schema.json");
+
+/// Types limited access reaches where the release names none.
+const LIMITED_TYPES: [&str; 9] = [
+    "AllergyIntolerance",
+    "Appointment",
+    "AppointmentResponse",
+    "CareTeam",
+    "Coverage",
+    "Immunization",
+    "ImmunizationRecommendation",
+    "Patient",
+    "RelatedPerson",
+];
+/// Labels hidden from limited access where the release names none: sensitivity policies and the two highest
+/// degrees of confidentiality (v3-ActCode, v3-Confidentiality).
+const LIMITED_HIDDEN_LABELS: [&str; 15] =
+    ["BH", "ETH", "ETHUD", "HIV", "MH", "OPIOIDUD", "PREGNANT", "PSY", "PSYTHPN", "R", "SDV", "SEX", "STD", "SUD", "V"];
 
 /// The settings of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +33,22 @@ pub(crate) struct Settings {
     pub(crate) system_clients: bool,
     pub(crate) search_parameters: Vec<String>,
     pub(crate) narrowing_patients_max: usize,
+    pub(crate) require_patient_records: bool,
+    pub(crate) require_provider_records: bool,
+    pub(crate) require_portal_user_records: bool,
+    pub(crate) require_client_records: bool,
+    pub(crate) fact_age_max_s: u64,
+    pub(crate) age_of_majority: u32,
+    pub(crate) limited_from_age: u32,
+    pub(crate) own_access_from_age: u32,
+    pub(crate) encounter_window_days: u64,
+    pub(crate) appointment_window_days: u64,
+    pub(crate) own_chart_for_providers: bool,
+    limited_types: Option<Vec<String>>,
+    limited_hidden_labels: Option<Vec<String>>,
+    hidden_labels_from_patients: Vec<String>,
+    hidden_labels_from_proxies: Vec<String>,
+    hidden_labels_from_providers: Vec<String>,
 }
 
 impl Default for Settings {
@@ -26,6 +59,47 @@ impl Default for Settings {
             system_clients: false,
             search_parameters: Vec::new(),
             narrowing_patients_max: 100,
+            require_patient_records: true,
+            require_provider_records: true,
+            require_portal_user_records: false,
+            require_client_records: false,
+            fact_age_max_s: 60,
+            age_of_majority: 18,
+            limited_from_age: 12,
+            own_access_from_age: 12,
+            encounter_window_days: 30,
+            appointment_window_days: 30,
+            own_chart_for_providers: false,
+            limited_types: None,
+            limited_hidden_labels: None,
+            hidden_labels_from_patients: Vec::new(),
+            hidden_labels_from_proxies: Vec::new(),
+            hidden_labels_from_providers: Vec::new(),
+        }
+    }
+}
+
+/// A list of names, those of the release or the usual ones.
+#[derive(Clone, Copy)]
+pub(crate) enum Names<'s> {
+    Usual(&'static [&'static str]),
+    Given(&'s [String]),
+}
+
+impl Names<'_> {
+    pub(crate) const NONE: Self = Self::Usual(&[]);
+
+    pub(crate) fn is_empty(self) -> bool {
+        match self {
+            Self::Usual(names) => names.is_empty(),
+            Self::Given(names) => names.is_empty(),
+        }
+    }
+
+    pub(crate) fn contains(self, name: &str) -> bool {
+        match self {
+            Self::Usual(names) => names.contains(&name),
+            Self::Given(names) => names.iter().any(|known| known == name),
         }
     }
 }
@@ -33,41 +107,87 @@ impl Default for Settings {
 impl Settings {
     /// Read the settings; an unknown member is an error, so that a misspelt one never goes unnoticed.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        const MEMBERS: [&str; 5] =
-            ["writes", "role_membership", "system_clients", "search_parameters", "narrowing_patients_max"];
+        let mut settings = Self::default();
         if bytes == b"{}" {
-            return Ok(Self::default());
+            return Ok(settings);
         }
         let json = Json::parse(bytes)?;
         let root = json.root();
-        if !root.is_object() || !root.member_names_within(&MEMBERS)? {
+        if !root.is_object() {
             return Err(Malformed);
         }
-        let mut settings = Self::default();
-        if let Some(value) = root.get("writes")? {
-            settings.writes = boolean(value)?;
-        }
-        if let Some(value) = root.get("role_membership")? {
-            settings.role_membership = boolean(value)?;
-        }
-        if let Some(value) = root.get("system_clients")? {
-            settings.system_clients = boolean(value)?;
-        }
-        if let Some(value) = root.get("search_parameters")? {
-            if !value.is_array() {
-                return Err(Malformed);
-            }
-            settings.search_parameters = value
-                .elements()
-                .map(|item| Ok(item.string().ok_or(Malformed)??.to_string()))
-                .collect::<Result<_, _>>()?;
-        }
-        if let Some(value) = root.get("narrowing_patients_max")? {
-            let number = value.literal().and_then(|text| text.parse().ok());
-            settings.narrowing_patients_max = number.filter(|n| (1..=1000).contains(n)).ok_or(Malformed)?;
+        for member in root.members() {
+            let (name, value) = member?;
+            // Twice the same name is malformed, and `get` says so.
+            root.get(&name)?;
+            settings.set(&name, value)?;
         }
         Ok(settings)
     }
+
+    fn set(&mut self, name: &str, value: Value<'_, '_>) -> Result<(), Malformed> {
+        match name {
+            "writes" => self.writes = boolean(value)?,
+            "role_membership" => self.role_membership = boolean(value)?,
+            "system_clients" => self.system_clients = boolean(value)?,
+            "search_parameters" => self.search_parameters = names(value)?,
+            "narrowing_patients_max" => self.narrowing_patients_max = number(value, 1, 1_000)?,
+            "require_patient_records" => self.require_patient_records = boolean(value)?,
+            "require_provider_records" => self.require_provider_records = boolean(value)?,
+            "require_portal_user_records" => self.require_portal_user_records = boolean(value)?,
+            "require_client_records" => self.require_client_records = boolean(value)?,
+            "fact_age_max_s" => self.fact_age_max_s = number(value, 0, 3_600)?,
+            "age_of_majority" => self.age_of_majority = number(value, 1, 30)?,
+            "limited_from_age" => self.limited_from_age = number(value, 0, 30)?,
+            "own_access_from_age" => self.own_access_from_age = number(value, 0, 30)?,
+            "encounter_window_days" => self.encounter_window_days = number(value, 0, 3_650)?,
+            "appointment_window_days" => self.appointment_window_days = number(value, 0, 3_650)?,
+            "own_chart_for_providers" => self.own_chart_for_providers = boolean(value)?,
+            "limited_types" => self.limited_types = Some(names(value)?),
+            "limited_hidden_labels" => self.limited_hidden_labels = Some(names(value)?),
+            "hidden_labels_from_patients" => self.hidden_labels_from_patients = names(value)?,
+            "hidden_labels_from_proxies" => self.hidden_labels_from_proxies = names(value)?,
+            "hidden_labels_from_providers" => self.hidden_labels_from_providers = names(value)?,
+            _ => return Err(Malformed),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_limited_type(&self, name: &str) -> bool {
+        given_or(&self.limited_types, &LIMITED_TYPES).contains(name)
+    }
+
+    pub(crate) fn limited_hidden_labels(&self) -> Names<'_> {
+        given_or(&self.limited_hidden_labels, &LIMITED_HIDDEN_LABELS)
+    }
+
+    pub(crate) fn hidden_labels_from_patients(&self) -> Names<'_> {
+        Names::Given(&self.hidden_labels_from_patients)
+    }
+
+    pub(crate) fn hidden_labels_from_proxies(&self) -> Names<'_> {
+        Names::Given(&self.hidden_labels_from_proxies)
+    }
+
+    pub(crate) fn hidden_labels_from_providers(&self) -> Names<'_> {
+        Names::Given(&self.hidden_labels_from_providers)
+    }
+}
+
+fn given_or<'s>(given: &'s Option<Vec<String>>, usual: &'static [&'static str]) -> Names<'s> {
+    given.as_deref().map_or(Names::Usual(usual), Names::Given)
+}
+
+fn number<T: core::str::FromStr + PartialOrd>(value: Value<'_, '_>, least: T, most: T) -> Result<T, Malformed> {
+    let number = value.literal().and_then(|text| text.parse().ok());
+    number.filter(|number| least <= *number && *number <= most).ok_or(Malformed)
+}
+
+fn names(value: Value<'_, '_>) -> Result<Vec<String>, Malformed> {
+    if !value.is_array() {
+        return Err(Malformed);
+    }
+    value.elements().map(|item| Ok(item.string().ok_or(Malformed)??.to_string())).collect()
 }
 
 fn boolean(value: Value<'_, '_>) -> Result<bool, Malformed> {
@@ -100,6 +220,13 @@ mod tests {
             "{\"narrowing_patients_max\":0}",
             "{\"narrowing_patients_max\":1001}",
             "{\"search_parameters\":[1]}",
+            "{\"limited_types\":\"Patient\"}",
+            "{\"age_of_majority\":0}",
+            "{\"age_of_majority\":31}",
+            "{\"age_of_majority\":-1}",
+            "{\"age_of_majority\":18.0}",
+            "{\"fact_age_max_s\":3601}",
+            "{\"encounter_window_days\":3651}",
         ];
         for text in texts {
             assert!(Settings::parse(text.as_bytes()).is_err(), "{text}");

@@ -8,6 +8,10 @@ const NARROWING_BYTES_MAX: usize = 8192;
 
 const LIST: &[u8] = br#"{"entries":[{"patient":"1","kind":"treatment","level":"full","status":"active","via":"ordinary","source":"directory"}],"truncated":false}"#;
 
+const CHARTS: &[u8] = br#"{"records":[{"patient":"1","source":"directory"}]}"#;
+const USER: &[u8] = br#"{"records":[{"status":"active","source":"directory"}]}"#;
+const CLIENT: &[u8] = br#"{"records":[]}"#;
+
 /// The obligation of a clinician's search by `code`, or the reason of the deny.
 fn narrowed(code: &str) -> Result<String, &'static str> {
     let decision = decide(&Request {
@@ -33,7 +37,12 @@ fn narrowed(code: &str) -> Result<String, &'static str> {
         returns_representation: false,
         body: None,
         stored: Vec::new(),
-        facts: vec![Fact { key: "relationships/Practitioner/17", value: LIST }],
+        facts: vec![
+            Fact { key: "relationships/Practitioner/17", value: LIST },
+            Fact { key: "patients/Practitioner/17", value: CHARTS },
+            Fact { key: "user/Practitioner/17", value: USER },
+            Fact { key: "client/app", value: CLIENT },
+        ],
         facts_final: true,
         obligations: vec!["search-narrowing"],
         settings: b"{}",

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use chartgate::store::Store;
-use chartgate_model::{DecisionRequest, Millis, Outcome, PolicyInput, Relationship, Stored};
+use chartgate_model::{DecisionRequest, Millis, Outcome, PolicyInput, Relationship, Stored, Terms};
 use chartgate_runtime::admission::admit;
 use chartgate_runtime::release::invariants;
 use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
@@ -122,6 +122,7 @@ fn relationship(row: u32) -> Relationship {
         source: "directory".into(),
         start: None,
         end: None,
+        terms: Terms::default(),
     }
 }
 

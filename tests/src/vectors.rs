@@ -7,17 +7,19 @@
 
 mod native;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use chartgate::config::Limits;
-use chartgate::facts::{FactError, Facts, RelationshipSource, SourceAnswer};
+use chartgate::facts::{FactError, FactSource, Facts, RecordsAnswer, SourceAnswer};
 use chartgate::http::caller::Caller;
 use chartgate::http::problem::Problem;
 use chartgate::http::wire::{Context, Decidable};
 use chartgate_model::parse::render_search;
 use chartgate_model::{
-    Basis, Decision, DecisionRequest, Fact, FhirBase, Millis, Obligation, Outcome, PolicyInput, SubjectKind,
+    Basis, Decision, DecisionRequest, Fact, FhirBase, Millis, Obligation, Outcome, PolicyInput, Record, RecordClass,
+    SubjectKind,
 };
 use chartgate_runtime::LoadedPolicy;
 use serde::Deserialize;
@@ -53,6 +55,9 @@ pub struct Vector {
     pub fhir_version: Option<String>,
     /// time of the decision, 2026-11-24T10:00:00Z when absent
     pub now: Option<String>,
+    /// nobody is known but those `ask` speaks of
+    #[serde(default)]
+    pub strangers: bool,
     /// facts handed over as they are, in place of those in `ask`
     pub facts: Option<Vec<RawFact>>,
     /// a body of `/v1/decide`
@@ -134,16 +139,46 @@ pub(crate) fn read(context: &Context<'_>, body: &[u8]) -> Result<Decidable, Prob
     waiting.block_on(context.read(body))
 }
 
-/// Nobody is in the directory: vectors bring their own relationships.
-struct Nobody;
+/// A directory without relationships, which vectors bring along, that knows everybody as an ordinary adult or an active
+/// user, but those the vector speaks of itself; or, where the vector says so, nobody. It knows no client.
+#[derive(Default)]
+pub struct Ordinary {
+    /// whom the vector speaks of
+    pub spoken_of: BTreeSet<String>,
+    /// nobody is known
+    pub strangers: bool,
+}
 
-impl RelationshipSource for Nobody {
+impl Ordinary {
+    /// Those a request brings no record of.
+    pub fn beside(request: &DecisionRequest, strangers: bool) -> Self {
+        let spoken_of = request.records.iter().map(|record| format!("{}/{}", record.class.code(), record.id));
+        Self { spoken_of: spoken_of.collect(), strangers }
+    }
+
+    fn record(&self, class: RecordClass, id: &str) -> Option<Record> {
+        let members = match class {
+            RecordClass::Patient => json!({ "birth_date": "1980-01-01", "zone": "UTC" }),
+            RecordClass::User => json!({ "status": "active" }),
+            RecordClass::Client => return None,
+        };
+        let known = !self.strangers && !self.spoken_of.contains(&format!("{}/{id}", class.code()));
+        known.then(|| chartgate::people::record(class, id, "directory", members).unwrap())
+    }
+}
+
+impl FactSource for Ordinary {
     fn between(&self, _tenant: &str, _user: &str, _patient: &str) -> Result<SourceAnswer, FactError> {
         Ok(SourceAnswer { relationships: Vec::new(), truncated: false, stamp: String::new() })
     }
 
     fn of_user(&self, tenant: &str, user: &str) -> Result<SourceAnswer, FactError> {
         self.between(tenant, user, "")
+    }
+
+    fn records(&self, _tenant: &str, class: RecordClass, ids: &BTreeSet<String>) -> Result<RecordsAnswer, FactError> {
+        let records = ids.iter().filter_map(|id| self.record(class, id)).collect();
+        Ok(RecordsAnswer { records, stamp: String::new() })
     }
 }
 
@@ -200,7 +235,7 @@ impl Vector {
 
     /// Walk the needs loop as the host does, with `judge` in place of the policy call.
     pub fn run(&self, request: &DecisionRequest, mut judge: impl FnMut(&PolicyInput<'_>) -> Decision) -> Run {
-        let source = Facts::new(Arc::new(Nobody));
+        let source = Facts::new(Arc::new(Ordinary::beside(request, self.strangers)));
         let given = |raw: &RawFact| Fact { key: raw.key.clone(), value: raw.value.clone().into_bytes() };
         let mut facts: Vec<Fact> = self.facts.iter().flatten().map(given).collect();
         let (mut needs, mut facts_final, mut rounds) = (Vec::new(), self.facts.is_some(), 0);
@@ -220,7 +255,7 @@ impl Vector {
                 keys.iter().cloned().partition(|key| key.starts_with("resource/"));
             needs = resources.iter().map(|key| key.replacen("resource/", "", 1)).collect();
             facts_final = people.is_empty() || rounds + 1 >= ROUNDS_MAX;
-            facts.extend(source.resolve("default", &request.relationships, &people, request.now).unwrap().facts);
+            facts.extend(source.resolve(request, &people).unwrap().facts);
         }
     }
 

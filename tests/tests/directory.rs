@@ -62,7 +62,7 @@ fn each_change_holds_from_the_next_decision_on() {
         ("status", "suspended", "relationship-suspended"),
         ("status", "revoked", "relationship-revoked"),
         ("level", "read-only", "relationship-treatment"),
-        ("level", "limited", "relationship-level-unsupported"),
+        ("level", "limited", "type-not-in-level"),
         ("end", "2001-01-01T00:00:00Z", "relationship-ended"),
         ("start", "2999-01-01T00:00:00Z", "relationship-not-started"),
     ];

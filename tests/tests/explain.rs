@@ -41,6 +41,8 @@ PERMIT (what-if): Practitioner/17 asks to read Observation/9
                pass  interaction   is this interaction ruled? needs r on Observation
                pass  scope         does a granted scope cover it? user/Observation.rs
                pass  class         what kind of data is it? Observation is patient data
+               pass  client        may the app act for this role? growth-chart
+               pass  user          may the user act in this role? Practitioner/17
                pass  compartment   whose record is it? subject names Patient/123
                pass  relationship  may the user reach the patient? Practitioner/17 to Patient/123: relationship-treatment
   obligations  none
@@ -65,6 +67,8 @@ DENY (what-if): Patient/123 asks to read Observation/9
                pass  interaction     is this interaction ruled? needs r on Observation
                pass  scope           does a granted scope cover it? patient/Observation.rs
                pass  class           what kind of data is it? Observation is patient data
+               pass  client          may the app act for this role? phr
+               pass  user            may the user act in this role? Patient/123
                pass  compartment     whose record is it? subject names Patient/124
                pass  launch-patient  does the launch patient allow it? patient/Observation.rs is bound to Patient/123
                fail  launch-patient  does the launch patient allow it? patient/Observation.rs does not reach Patient/124

@@ -40,7 +40,7 @@ fn is_undecided(answer: &Answer, reason: &str) {
 fn a_decision_may_use_exactly_its_fuel_and_not_one_unit_less() {
     let (mut world, host) = limited("");
     // More than what a release is tried with takes, or the host would not even start.
-    let large = with(&read(), "/stored/Observation~19/note", json!(vec![json!({ "text": "long" }); 500]));
+    let large = with(&read(), "/stored/Observation~19/note", json!(vec![json!({ "text": "long" }); 3000]));
     let fuel = world.record(&host.decide(&large).decided()["id"])["fuel_used"].as_u64().unwrap();
     drop(host);
     world.more = format!("[limits]\n{PATIENT}\nfuel = {fuel}\n");

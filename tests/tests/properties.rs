@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use chartgate_model::{Decision, DecisionRequest, Outcome, PolicyInput, Relationship};
+use chartgate_model::{Decision, DecisionRequest, Outcome, PolicyInput, Relationship, Terms};
 use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
 use chartgate_tests::host::Guest;
 use chartgate_tests::vectors::{Vector, load};
@@ -112,6 +112,8 @@ fn a_break_glass_marker_never_turns_a_deny_into_a_permit() {
             request.subject.scope += &format!(" {word} user/{word}.rs");
             request.break_glass.push("request.headers.x-break-glass".into());
             let user = request.subject.user.clone();
+            // A client without a user has no relationships to add.
+            let patients = if user.is_empty() { &[][..] } else { &patients };
             request.relationships.extend(patients.iter().flat_map(|patient| {
                 let kinds = ["treatment", "guardian", "caregiver"];
                 kinds.map(|kind| entry(&user, patient, kind, via))
@@ -136,6 +138,7 @@ fn entry(user: &str, patient: &str, kind: &str, via: &str) -> Relationship {
         source: text("caller"),
         start: None,
         end: None,
+        terms: Terms::default(),
     }
 }
 

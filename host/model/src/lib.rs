@@ -14,5 +14,5 @@ pub mod strict;
 pub use decision::{Basis, Decision, Obligation, Outcome, TraceOutcome, TraceStep};
 pub use fhir::{FhirBase, FhirRequest, Interaction, Method, Parameter, ReturnPreference};
 pub use instant::Millis;
-pub use people::{Relationship, Subject, SubjectKind};
+pub use people::{Record, RecordClass, Relationship, Subject, SubjectKind, Terms};
 pub use request::{DecisionRequest, Fact, PolicyInput, ReleasePin, Stored};

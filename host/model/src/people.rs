@@ -83,6 +83,64 @@ pub struct Relationship {
     pub start: Option<Millis>,
     /// holds until here, exclusive
     pub end: Option<Millis>,
+    /// what else it says
+    pub terms: Terms,
+}
+
+/// On what a relationship rests and what it leaves out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// what it rests on: a resource (`Consent/9`), a document. Relationships of one kind on several bases
+    /// stand side by side
+    pub basis: String,
+    /// resource types it does not reach
+    pub exclude_types: Vec<String>,
+    /// codes of security labels it does not reach
+    pub exclude_labels: Vec<String>,
+    /// `incapacity` or `minority` of the patient: it holds only then
+    pub condition: Option<String>,
+    /// of a `delegation`: for whom the user works
+    pub delegator: Option<String>,
+}
+
+/// Of whom a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordClass {
+    /// a patient
+    Patient,
+    /// a user
+    User,
+    /// a client
+    Client,
+}
+
+impl RecordClass {
+    /// The stable code, as in fact keys, JSON and the database.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Patient => "patient",
+            Self::User => "user",
+            Self::Client => "client",
+        }
+    }
+
+    /// The class named by a code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        [Self::Patient, Self::User, Self::Client].into_iter().find(|class| class.code() == code)
+    }
+}
+
+/// What somebody knows of a patient, a user or a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// of whom
+    pub class: RecordClass,
+    /// bare id of a patient, `Practitioner/17`, or id of a client
+    pub id: String,
+    /// who says so: `directory`, `caller`
+    pub source: String,
+    /// the members that are said, a JSON object
+    pub members: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Relationship {

@@ -1,6 +1,6 @@
 //! What the host asks of itself, and what it asks of a policy.
 
-use crate::{FhirBase, FhirRequest, Millis, Relationship, Subject};
+use crate::{FhirBase, FhirRequest, Millis, Record, Relationship, Subject};
 
 /// A decision that is wanted: parsed, and verified as far as the caller's word goes.
 #[derive(Debug, Clone)]
@@ -15,8 +15,10 @@ pub struct DecisionRequest {
     pub subject: Subject,
     /// what the caller fetched
     pub stored: Vec<Stored>,
-    /// what the caller vouches for
+    /// relationships the caller vouches for
     pub relationships: Vec<Relationship>,
+    /// records the caller vouches for
+    pub records: Vec<Record>,
     /// obligations the caller can carry out
     pub obligations: Vec<String>,
     /// the release asked for

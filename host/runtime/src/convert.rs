@@ -19,9 +19,9 @@ const TEXT_BYTES: usize = 1 << 10;
 /// Obligations of one permit.
 const OBLIGATIONS: usize = 16;
 /// Keys one answer may ask for.
-const NEEDS_KEYS: usize = 64;
+const NEEDS_KEYS: usize = 128;
 /// Bytes of one key.
-const NEEDS_KEY_BYTES: usize = 256;
+const NEEDS_KEY_BYTES: usize = 512;
 /// Steps of one trace.
 const TRACE_STEPS: usize = 256;
 
@@ -51,10 +51,10 @@ pub enum OutputError {
     #[error("the text is longer than 1 KiB")]
     Text,
     /// Nothing, or too much, is needed.
-    #[error("it needs no key or more than 64")]
+    #[error("it needs no key or more than 128")]
     NeedsCount,
     /// A key that cannot be one.
-    #[error("a needed key is empty, longer than 256 bytes or holds control characters")]
+    #[error("a needed key is empty, longer than 512 bytes or holds control characters")]
     NeedsKey,
     /// The host said that no more will come.
     #[error("it needs more although the facts were final")]

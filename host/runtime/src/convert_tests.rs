@@ -58,11 +58,11 @@ fn obligations_have_an_id_once_and_an_object() {
 fn needs_are_bounded_and_never_come_after_the_facts_are_final() {
     let keys = |n: usize| needs((0..n).map(|n| format!("resource/Patient/{n}")));
     assert_eq!(fault(keys(0)), Some(OutputError::NeedsCount));
-    assert_eq!(fault(keys(64)), None);
-    assert_eq!(fault(keys(65)), Some(OutputError::NeedsCount));
+    assert_eq!(fault(keys(128)), None);
+    assert_eq!(fault(keys(129)), Some(OutputError::NeedsCount));
     assert_eq!(fault(needs([String::new()])), Some(OutputError::NeedsKey));
-    assert_eq!(fault(needs(["k".repeat(256)])), None);
-    assert_eq!(fault(needs(["k".repeat(257)])), Some(OutputError::NeedsKey));
+    assert_eq!(fault(needs(["k".repeat(512)])), None);
+    assert_eq!(fault(needs(["k".repeat(513)])), Some(OutputError::NeedsKey));
     assert_eq!(fault(needs(["a\nb".into()])), Some(OutputError::NeedsKey));
     assert_eq!(decision(keys(1), true, false), Err(OutputError::NeedsAfterFinal));
 }

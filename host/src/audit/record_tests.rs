@@ -40,6 +40,7 @@ fn request() -> DecisionRequest {
         },
         stored: Vec::new(),
         relationships: Vec::new(),
+        records: Vec::new(),
         obligations: vec!["response-filter".into()],
         pin: None,
         explain: true,

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use chartgate_model::{Millis, Relationship};
+use chartgate_model::{Millis, RecordClass, Relationship, Terms};
 
-use crate::store::{Store, StoreError, relationships};
+use crate::people;
+use crate::store::{Store, relationships};
 
 /// user, patient, kind, status
 const PEOPLE: [(&str, &str, &str, &str); 6] = [
@@ -16,8 +17,26 @@ const PEOPLE: [(&str, &str, &str, &str); 6] = [
     ("Practitioner/18", "125", "treatment", "active"),
 ];
 
-/// Put the sample relationships into the directory.
-pub(super) fn fill(store: &Store, now: Millis) -> Result<(), StoreError> {
+/// class, id, members
+const RECORDS: [(RecordClass, &str, &str); 10] = [
+    (RecordClass::Patient, "123", r#"{"birth_date":"1968-04-12","zone":"America/New_York"}"#),
+    (RecordClass::Patient, "124", r#"{"birth_date":"2018-06-01","zone":"America/New_York"}"#),
+    (RecordClass::Patient, "125", r#"{"birth_date":"1991-09-30","zone":"America/New_York"}"#),
+    (RecordClass::User, "Practitioner/17", r#"{"roles":["provider"]}"#),
+    (RecordClass::User, "Practitioner/18", r#"{"roles":["provider"]}"#),
+    (RecordClass::User, "RelatedPerson/9", r#"{"roles":["proxy"]}"#),
+    (RecordClass::User, "RelatedPerson/10", r#"{"roles":["proxy"]}"#),
+    (RecordClass::User, "Patient/123", r#"{"roles":["patient"]}"#),
+    (RecordClass::Client, "growth-chart", "{}"),
+    (RecordClass::Client, "phr", r#"{"kind":"patient"}"#),
+];
+
+/// Put the sample people and relationships into the directory.
+pub(super) fn fill(store: &Store, now: Millis) -> anyhow::Result<()> {
+    for (class, id, members) in RECORDS {
+        let record = people::record(class, id, relationships::SOURCE, serde_json::from_str(members)?)?;
+        store.put_record("default", &record, now)?;
+    }
     for (user, patient, kind, status) in PEOPLE {
         let relationship = Relationship {
             user: user.into(),
@@ -29,6 +48,7 @@ pub(super) fn fill(store: &Store, now: Millis) -> Result<(), StoreError> {
             source: relationships::SOURCE.into(),
             start: None,
             end: None,
+            terms: Terms::default(),
         };
         store.put("default", &relationship, now)?;
     }

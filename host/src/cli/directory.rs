@@ -1,10 +1,10 @@
-//! `chartgate directory`: relationships, straight in the database. A running host sees a change at its
+//! `chartgate directory`: relationships and records, straight in the database. A running host sees a change at its
 //! next decision.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
-use chartgate_model::{Millis, Relationship};
+use chartgate_model::{Millis, Relationship, Terms};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::audit::record::CHANGE_SCHEMA;
 use crate::audit::{ChangeRecord, DecisionLog, LogOptions};
 use crate::edge::Edge;
 use crate::http::admin::relationships::RelationshipBody;
-use crate::store::{Effect, Filter, Store, relationships};
+use crate::store::{Change, Filter, Store, StoreError, relationships};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -23,19 +23,25 @@ pub(super) enum Verb {
     Revoke(Revoke),
     /// List relationships
     List(List),
+    /// Set what is known of a patient, a user or a client
+    Set(super::records::Set),
+    /// Show what is known of one
+    Show(super::records::One),
+    /// Forget what is known of one
+    Forget(super::records::One),
 }
 
 #[derive(Debug, clap::Args)]
-struct Place {
+pub(super) struct Place {
     /// Folder of the database
     #[arg(long, default_value = "data")]
-    data: PathBuf,
+    pub(super) data: PathBuf,
     /// Tenant
     #[arg(long, default_value = "default")]
-    tenant: String,
+    pub(super) tenant: String,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +52,7 @@ pub(super) struct Grant {
     patient: String,
     /// `treatment`, `care-team`, `guardian`, …
     kind: String,
-    /// `full` or `read-only`
+    /// `full`, `limited` (fewer types, no sensitive labels) or `read-only`
     #[arg(long, default_value = "full")]
     level: String,
     /// Holds from here, RFC 3339
@@ -55,6 +61,21 @@ pub(super) struct Grant {
     /// Holds until here, RFC 3339
     #[arg(long)]
     end: Option<String>,
+    /// A resource type it does not reach; may be repeated
+    #[arg(long = "exclude-type", value_name = "TYPE")]
+    exclude_types: Vec<String>,
+    /// The code of a security label it does not reach; may be repeated
+    #[arg(long = "exclude-label", value_name = "CODE")]
+    exclude_labels: Vec<String>,
+    /// Holds only under `incapacity` or `minority` of the patient
+    #[arg(long)]
+    condition: Option<String>,
+    /// For a `delegation`: for whom the user works, `Practitioner/12`
+    #[arg(long)]
+    delegator: Option<String>,
+    /// What it rests on: a document; relationships on several bases stand side by side
+    #[arg(long, default_value = "")]
+    basis: String,
     #[command(flatten)]
     place: Place,
 }
@@ -88,11 +109,15 @@ pub(super) fn run(verb: Verb) -> anyhow::Result<Ended> {
         Verb::Grant(grant) => self::grant(&grant),
         Verb::Revoke(revoke) => self::revoke(&revoke),
         Verb::List(list) => self::list(&list),
+        Verb::Set(set) => super::records::set(&set),
+        Verb::Show(one) => super::records::show(&one),
+        Verb::Forget(one) => super::records::forget(&one),
     }
 }
 
 fn grant(grant: &Grant) -> anyhow::Result<Ended> {
-    let Grant { user, patient, kind, level, start, end, place } = grant;
+    let Grant { user, patient, kind, level, start, end, place, basis, .. } = grant;
+    let Grant { exclude_types, exclude_labels, condition, delegator, .. } = grant;
     let time = |text: &Option<String>| text.as_deref().map(Millis::parse).transpose();
     let relationship = Relationship {
         user: user.clone(),
@@ -104,78 +129,82 @@ fn grant(grant: &Grant) -> anyhow::Result<Ended> {
         source: relationships::SOURCE.into(),
         start: time(start).context("--start")?,
         end: time(end).context("--end")?,
+        terms: Terms {
+            basis: basis.clone(),
+            exclude_types: exclude_types.clone(),
+            exclude_labels: exclude_labels.clone(),
+            condition: condition.clone(),
+            delegator: delegator.clone(),
+        },
     };
     let (store, edge) = (Store::open(&place.data)?, Edge::system());
-    let before = store.get(&place.tenant, user, patient, kind)?;
+    let key = Key { user, patient, kind, basis };
+    let before = key.get(&store, &place.tenant)?;
     let change = store.put(&place.tenant, &relationship, (edge.now)())?;
-    finish("relationship-put", place, &edge, &store, (user, patient, kind), before, change.effect, change.revision)
+    key.finish("relationship-put", place, &edge, &store, before, change)
 }
 
 fn revoke(revoke: &Revoke) -> anyhow::Result<Ended> {
     let Revoke { user, patient, kind, place } = revoke;
     let (store, edge) = (Store::open(&place.data)?, Edge::system());
-    let Some(before) = store.get(&place.tenant, user, patient, kind)? else {
+    let (all, _) = store.between(&place.tenant, user, patient)?;
+    if all.iter().all(|row| row.kind != *kind) {
         eprintln!("chartgate: there is no {kind} relationship of {user} to patient {patient}");
         return Ok(Ended::No);
-    };
+    }
+    let key = Key { user, patient, kind, basis: "" };
+    let before = key.get(&store, &place.tenant)?;
     let change = store.revoke(&place.tenant, user, patient, kind, (edge.now)())?;
-    finish(
-        "relationship-revoke",
-        place,
-        &edge,
-        &store,
-        (user, patient, kind),
-        Some(before),
-        change.effect,
-        change.revision,
-    )
+    key.finish("relationship-revoke", place, &edge, &store, before, change)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one change record")]
-fn finish(
-    action: &str,
+/// Which relationship.
+struct Key<'a> {
+    user: &'a str,
+    patient: &'a str,
+    kind: &'a str,
+    basis: &'a str,
+}
+
+impl Key<'_> {
+    fn get(&self, store: &Store, tenant: &str) -> Result<Option<Relationship>, StoreError> {
+        store.get(tenant, self.user, self.patient, self.kind, self.basis)
+    }
+
+    /// Record a change and tell of it.
+    fn finish(
+        &self,
+        action: &str,
+        place: &Place,
+        edge: &Edge,
+        store: &Store,
+        before: Option<Relationship>,
+        change: Change,
+    ) -> anyhow::Result<Ended> {
+        let Self { user, patient, kind, .. } = self;
+        let wire = |row: &Relationship| json!(RelationshipBody::of(&place.tenant, row));
+        let after = self.get(store, &place.tenant)?.as_ref().map(wire);
+        let subject = format!("relationships/{user}/{patient}/{kind}");
+        record(place, edge, action, &subject, (before.as_ref().map(wire), after.clone()), change.revision)?;
+        let effect = format!("{:?}", change.effect).to_lowercase();
+        if place.json {
+            println!("{}", json!({ "effect": effect, "revision": change.revision, "relationship": after }));
+        } else {
+            println!("{effect}: {kind} of {user} to patient {patient} (revision {})", change.revision);
+        }
+        Ok(Ended::Done)
+    }
+}
+
+/// Write a change, from what to what, into the log.
+pub(super) fn record(
     place: &Place,
     edge: &Edge,
-    store: &Store,
-    key: (&str, &str, &str),
-    before: Option<Relationship>,
-    effect: Effect,
-    revision: u64,
-) -> anyhow::Result<Ended> {
-    let (user, patient, kind) = key;
-    let wire = |row: &Relationship| json!(RelationshipBody::of(&place.tenant, row));
-    let after = store.get(&place.tenant, user, patient, kind)?;
-    record(
-        &place.data,
-        edge,
-        action,
-        &place.tenant,
-        key,
-        before.as_ref().map(wire),
-        after.as_ref().map(wire),
-        revision,
-    )?;
-    let effect = format!("{effect:?}").to_lowercase();
-    if place.json {
-        println!("{}", json!({ "effect": effect, "revision": revision, "relationship": after.as_ref().map(wire) }));
-    } else {
-        println!("{effect}: {kind} of {user} to patient {patient} (revision {revision})");
-    }
-    Ok(Ended::Done)
-}
-
-#[expect(clippy::too_many_arguments, reason = "the parts of one change record")]
-fn record(
-    data: &Path,
-    edge: &Edge,
     action: &str,
-    tenant: &str,
-    key: (&str, &str, &str),
-    before: Option<Value>,
-    after: Option<Value>,
+    subject: &str,
+    (before, after): (Option<Value>, Option<Value>),
     revision: u64,
 ) -> anyhow::Result<()> {
-    let (user, patient, kind) = key;
     let record = ChangeRecord {
         action,
         actor: "cli",
@@ -185,11 +214,11 @@ fn record(
         id: &(edge.new_id)(),
         revision,
         schema: CHANGE_SCHEMA,
-        subject: &format!("relationships/{user}/{patient}/{kind}"),
-        tenant: Some(tenant),
+        subject,
+        tenant: Some(&place.tenant),
         time_ms: (edge.now)().0,
     };
-    let log = DecisionLog::open(&data.join("log"), LogOptions::default(), &format!("{}-cli", (edge.new_id)()))?;
+    let log = DecisionLog::open(&place.data.join("log"), LogOptions::default(), &format!("{}-cli", (edge.new_id)()))?;
     log.append_blocking(record.to_line()?)?;
     log.close();
     Ok(())

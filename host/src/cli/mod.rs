@@ -7,6 +7,7 @@ mod demo;
 mod directory;
 mod explain;
 mod policy;
+mod records;
 mod serve;
 mod setup;
 

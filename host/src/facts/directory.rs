@@ -1,11 +1,14 @@
 //! The directory as a source of facts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use chartgate_model::RecordClass;
 
 use crate::store::Store;
 use crate::store::relationships::SOURCE;
 
-use super::{FactError, RelationshipSource, SourceAnswer};
+use super::{FactError, FactSource, RecordsAnswer, SourceAnswer};
 
 /// Relationships of one user a policy is shown at most: far beyond what one search can be narrowed to,
 /// and small enough for the policy's memory.
@@ -29,7 +32,7 @@ fn stamp(revision: u64) -> String {
     format!("{SOURCE}@{revision}")
 }
 
-impl RelationshipSource for Directory {
+impl FactSource for Directory {
     fn between(&self, tenant: &str, user: &str, patient: &str) -> Result<SourceAnswer, FactError> {
         let (relationships, revision) = self.store.between(tenant, user, patient)?;
         Ok(SourceAnswer { relationships, truncated: false, stamp: stamp(revision) })
@@ -38,5 +41,10 @@ impl RelationshipSource for Directory {
     fn of_user(&self, tenant: &str, user: &str) -> Result<SourceAnswer, FactError> {
         let (relationships, truncated, revision) = self.store.of_user(tenant, user, self.of_user_limit)?;
         Ok(SourceAnswer { relationships, truncated, stamp: stamp(revision) })
+    }
+
+    fn records(&self, tenant: &str, class: RecordClass, ids: &BTreeSet<String>) -> Result<RecordsAnswer, FactError> {
+        let (records, revision) = self.store.records_of(tenant, class, ids.iter().map(String::as_str))?;
+        Ok(RecordsAnswer { records, stamp: stamp(revision) })
     }
 }

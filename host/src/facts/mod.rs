@@ -1,26 +1,28 @@
 //! What the policy may know about people, and who says so.
 //!
-//! Relationships come from the directory and from callers who may vouch. They are put side by side, each
-//! with its source, and never merged here: which of two wins is a rule, and rules live in the policy.
+//! Relationships and records come from the directory and from callers who may vouch. They are put side by side,
+//! each with its source, and never merged here: which of two wins is a rule, and rules live in the policy.
 
 mod directory;
 mod key;
 mod named;
 mod template;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chartgate_model::{Fact, Millis, Relationship};
+use chartgate_model::{DecisionRequest, Fact, Millis, Record, RecordClass, Relationship, Terms};
 use serde::Serialize;
 
+use crate::people;
 use crate::store::{InvalidMember, StoreError, validate};
 
 pub use directory::{DEFAULT_OF_USER_LIMIT, Directory};
 pub use template::keys_ahead;
 
-use key::FactKey;
+use key::{FactKey, concerns};
 
-/// The source name of relationships a caller vouches for.
+/// The source name of what a caller vouches for.
 pub const CALLER: &str = "caller";
 
 /// What one source knows.
@@ -34,12 +36,23 @@ pub struct SourceAnswer {
     pub stamp: String,
 }
 
-/// Somebody who knows relationships.
-pub trait RelationshipSource: Send + Sync {
+/// What one source knows of patients, users or clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordsAnswer {
+    /// the records, each with its `source` filled in
+    pub records: Vec<Record>,
+    /// the source and its state, `directory@8812`
+    pub stamp: String,
+}
+
+/// Somebody who knows about people.
+pub trait FactSource: Send + Sync {
     /// All relationships between a user (`Practitioner/17`) and a patient (bare id), whatever their status.
     fn between(&self, tenant: &str, user: &str, patient: &str) -> Result<SourceAnswer, FactError>;
     /// Relationships of a user, as many as the source is willing to list.
     fn of_user(&self, tenant: &str, user: &str) -> Result<SourceAnswer, FactError>;
+    /// What is known of some patients, users or clients. Nothing is said of those nobody knows.
+    fn records(&self, tenant: &str, class: RecordClass, ids: &BTreeSet<String>) -> Result<RecordsAnswer, FactError>;
 }
 
 /// A fact cannot be supplied: the decision is indeterminate.
@@ -60,6 +73,12 @@ pub enum FactError {
         #[source]
         source: InvalidMember,
     },
+    /// a record holds what no record may
+    #[error("a record of a {class} cannot be read")]
+    Record {
+        /// of whom
+        class: &'static str,
+    },
     /// a value could not be written as JSON
     #[error("a fact cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
@@ -72,6 +91,7 @@ impl FactError {
             Self::Unknown(_) => "fact-unknown",
             Self::Source(_) => "fact-source-failed",
             Self::Inline { .. } => "fact-invalid",
+            Self::Record { .. } => "fact-invalid",
             Self::Encode(_) => "fact-encoding-failed",
         }
     }
@@ -93,60 +113,137 @@ pub struct Resolved {
 /// Answers the fact keys of a policy.
 #[derive(Clone)]
 pub struct Facts {
-    source: Arc<dyn RelationshipSource>,
+    source: Arc<dyn FactSource>,
 }
 
 impl Facts {
     /// Facts from this source, joined with what callers vouch for.
-    pub fn new(source: Arc<dyn RelationshipSource>) -> Self {
+    pub fn new(source: Arc<dyn FactSource>) -> Self {
         Self { source }
     }
 
-    /// Supply `keys` for a tenant. `inline` is what the caller vouches for; the right to do so was
-    /// checked before. One key that cannot be supplied fails all.
-    pub fn resolve(
-        &self,
-        tenant: &str,
-        inline: &[Relationship],
-        keys: &[String],
-        now: Millis,
-    ) -> Result<Resolved, FactError> {
-        for (index, given) in inline.iter().enumerate() {
+    /// Supply `keys` for a decision: what the source knows, and what the caller vouches for, whose right to do so
+    /// was checked before. One key that cannot be supplied fails all.
+    pub fn resolve(&self, asked: &DecisionRequest, keys: &[String]) -> Result<Resolved, FactError> {
+        for (index, given) in asked.relationships.iter().enumerate() {
             validate::relationship(given).map_err(|source| FactError::Inline { index, source })?;
         }
-        let mut resolved = Resolved { facts: Vec::new(), sources: Vec::new(), as_of: now, dropped: Vec::new() };
+        let mut resolved = Resolved { facts: Vec::new(), sources: Vec::new(), as_of: asked.now, dropped: Vec::new() };
         for key in keys {
-            let mut answer = self.answer(tenant, inline, key)?;
-            answer.relationships.retain(|entry| {
-                // SECURITY: whoever broke the glass did so for themselves, never for an app.
-                let drop = entry.is_break_glass();
-                if drop {
-                    push_once(&mut resolved.dropped, marker(entry));
+            let (value, stamps) = match FactKey::parse(key).ok_or_else(|| FactError::Unknown(shorten(key)))? {
+                FactKey::Between { user, patient } => {
+                    self.related(asked, user, Some(patient), &mut resolved.dropped)?
                 }
-                !drop
-            });
-            resolved.facts.push(Fact { key: key.clone(), value: encode(&answer)? });
-            push_once(&mut resolved.sources, answer.stamp);
+                FactKey::OfUser { user } => self.related(asked, user, None, &mut resolved.dropped)?,
+                FactKey::PatientsOf { user } => self.patients_of(asked, user)?,
+                FactKey::Of { class: RecordClass::Patient, id } => {
+                    self.charts(asked, BTreeSet::from([id.to_owned()]))?
+                }
+                FactKey::Of { class, id } => self.known(asked, class, id)?,
+            };
+            resolved.facts.push(Fact { key: key.clone(), value });
+            stamps.into_iter().for_each(|stamp| push_once(&mut resolved.sources, stamp));
         }
         Ok(resolved)
     }
 
-    fn answer(&self, tenant: &str, inline: &[Relationship], key: &str) -> Result<SourceAnswer, FactError> {
-        let key = FactKey::parse(key).ok_or_else(|| FactError::Unknown(shorten(key)))?;
-        let mut answer = match key {
-            FactKey::Between { user, patient } => self.source.between(tenant, user, patient)?,
-            FactKey::OfUser { user } => self.source.of_user(tenant, user)?,
+    /// Relationships of a user, to one patient or to all, and the state they were read at.
+    fn related(
+        &self,
+        asked: &DecisionRequest,
+        user: &str,
+        patient: Option<&str>,
+        dropped: &mut Vec<String>,
+    ) -> Result<(Vec<u8>, Vec<String>), FactError> {
+        let mut answer = self.relationships(asked, user, patient)?;
+        answer.relationships.retain(|entry| {
+            // SECURITY: whoever broke the glass did so for themselves, never for an app.
+            let drop = entry.is_break_glass();
+            if drop {
+                push_once(dropped, marker(entry));
+            }
+            !drop
+        });
+        Ok((encode(&answer)?, vec![answer.stamp]))
+    }
+
+    fn relationships(
+        &self,
+        asked: &DecisionRequest,
+        user: &str,
+        patient: Option<&str>,
+    ) -> Result<SourceAnswer, FactError> {
+        let mut answer = match patient {
+            Some(patient) => self.source.between(&asked.tenant, user, patient)?,
+            None => self.source.of_user(&asked.tenant, user)?,
         };
         let known: Vec<String> = answer.relationships.iter().map(|entry| entry.patient.clone()).collect();
         // SECURITY: what a cut-off list does not show may hold a revocation. The caller's word on a
         // patient counts only where the source's word on the same patient is at hand.
         let covered = |patient: &str| !answer.truncated || known.iter().any(|known| known == patient);
-        let vouched = inline.iter().filter(|entry| key.concerns(entry) && covered(&entry.patient));
+        let concerned = asked.relationships.iter().filter(|entry| concerns(entry, user, patient));
+        let vouched = concerned.filter(|entry| covered(&entry.patient));
         let vouched: Vec<_> = vouched.map(|entry| Relationship { source: CALLER.into(), ..entry.clone() }).collect();
         answer.relationships.extend(vouched);
         Ok(answer)
     }
+
+    /// The charts of everybody on a user's list.
+    fn patients_of(&self, asked: &DecisionRequest, user: &str) -> Result<(Vec<u8>, Vec<String>), FactError> {
+        let listed = self.relationships(asked, user, None)?;
+        let patients = listed.relationships.into_iter().map(|entry| entry.patient).collect();
+        let (value, stamps) = self.charts(asked, patients)?;
+        Ok((value, [listed.stamp].into_iter().chain(stamps).collect()))
+    }
+
+    /// What is known of some patients, and of every chart theirs were merged into.
+    fn charts(
+        &self,
+        asked: &DecisionRequest,
+        mut wanted: BTreeSet<String>,
+    ) -> Result<(Vec<u8>, Vec<String>), FactError> {
+        let (mut records, mut stamps) = (Vec::new(), Vec::new());
+        let mut seen = BTreeSet::new();
+        for _ in 0..CHARTS_MAX {
+            let answer = self.records(asked, RecordClass::Patient, &wanted)?;
+            let next = answer.records.iter().filter_map(|record| record.members.get("merged_into")?.as_str());
+            let next: BTreeSet<String> = next.map(str::to_owned).collect();
+            seen.append(&mut wanted);
+            wanted = next.difference(&seen).cloned().collect();
+            records.extend(answer.records);
+            stamps.push(answer.stamp);
+            if wanted.is_empty() {
+                break;
+            }
+        }
+        Ok((encode_records(&records, asked.now)?, stamps))
+    }
+
+    fn known(
+        &self,
+        asked: &DecisionRequest,
+        class: RecordClass,
+        id: &str,
+    ) -> Result<(Vec<u8>, Vec<String>), FactError> {
+        let answer = self.records(asked, class, &BTreeSet::from([id.to_owned()]))?;
+        Ok((encode_records(&answer.records, asked.now)?, vec![answer.stamp]))
+    }
+
+    fn records(
+        &self,
+        asked: &DecisionRequest,
+        class: RecordClass,
+        ids: &BTreeSet<String>,
+    ) -> Result<RecordsAnswer, FactError> {
+        let mut answer = self.source.records(&asked.tenant, class, ids)?;
+        let vouched = asked.records.iter().filter(|record| record.class == class && ids.contains(&record.id));
+        answer.records.extend(vouched.map(|record| Record { source: CALLER.into(), ..record.clone() }));
+        Ok(answer)
+    }
 }
+
+/// Charts that are followed from one into another: the policy believes no longer chain.
+const CHARTS_MAX: usize = 6;
 
 /// One entry of a fact, as `wit/access.wit` fixes it.
 #[derive(Serialize)]
@@ -161,6 +258,14 @@ struct Entry<'a> {
     start_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end_ms: Option<u64>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    exclude_types: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    exclude_labels: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delegator: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -169,18 +274,45 @@ struct Value<'a> {
     truncated: bool,
 }
 
+#[derive(Serialize)]
+struct Records {
+    records: Vec<serde_json::Value>,
+}
+
 impl<'a> Entry<'a> {
     fn of(relationship: &'a Relationship) -> Self {
         // The user is not repeated: the key names them.
-        let Relationship { user: _, patient, kind, level, status, via, source, start, end } = relationship;
+        let Relationship { user: _, patient, kind, level, status, via, source, start, end, terms } = relationship;
+        // Neither is the basis judged, which is for people.
+        let Terms { basis: _, exclude_types, exclude_labels, condition, delegator } = terms;
         let (start_ms, end_ms) = (start.map(|start| start.0), end.map(|end| end.0));
-        Self { patient, kind, level, status, via, source, start_ms, end_ms }
+        let (condition, delegator) = (condition.as_deref(), delegator.as_deref());
+        Self {
+            patient,
+            kind,
+            level,
+            status,
+            via,
+            source,
+            start_ms,
+            end_ms,
+            exclude_types,
+            exclude_labels,
+            condition,
+            delegator,
+        }
     }
 }
 
 fn encode(answer: &SourceAnswer) -> Result<Vec<u8>, FactError> {
     let entries = answer.relationships.iter().map(Entry::of).collect();
     serde_json::to_vec(&Value { entries, truncated: answer.truncated }).map_err(FactError::Encode)
+}
+
+fn encode_records(records: &[Record], now: Millis) -> Result<Vec<u8>, FactError> {
+    let encoded = |record: &Record| people::encode(record, now).ok_or(FactError::Record { class: record.class.code() });
+    let records = records.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
+    serde_json::to_vec(&Records { records }).map_err(FactError::Encode)
 }
 
 /// Names a dropped relationship in the record.

@@ -11,6 +11,7 @@ pub fn keys_ahead(templates: &[FactTemplate], request: &DecisionRequest) -> Vec<
     let asked = &request.request;
     let places = Places {
         user: &request.subject.user,
+        client: &request.subject.client,
         launch_patient: request.subject.patient.as_deref(),
         patient: asked.id.as_deref().filter(|_| asked.resource_type == "Patient"),
         named_patients: named_patients(asked, &request.stored),
@@ -21,7 +22,7 @@ pub fn keys_ahead(templates: &[FactTemplate], request: &DecisionRequest) -> Vec<
     // are to themselves everybody knows.
     keys.retain(|key| match FactKey::parse(key) {
         Some(FactKey::Between { user, patient }) => user.strip_prefix("Patient/") != Some(patient),
-        Some(FactKey::OfUser { .. }) => true,
+        Some(_) => true,
         None => false,
     });
     keys
@@ -31,6 +32,8 @@ pub fn keys_ahead(templates: &[FactTemplate], request: &DecisionRequest) -> Vec<
 struct Places<'a> {
     /// `{user}`; empty where there is none
     user: &'a str,
+    /// `{client}`; empty where there is none
+    client: &'a str,
     /// `{launch-patient}`
     launch_patient: Option<&'a str>,
     /// `{patient}`: the id of a request for one Patient
@@ -44,6 +47,7 @@ impl<'a> Places<'a> {
         let one = |value: Option<&'a str>| value.into_iter().collect();
         match place {
             "user" => one(Some(self.user)),
+            "client" => one(Some(self.client)),
             "launch-patient" => one(self.launch_patient),
             "patient" => one(self.patient),
             "named-patient" => self.named_patients.clone(),
@@ -90,7 +94,7 @@ mod tests {
     fn filled(templates: &[&str], user: &str, launch: Option<&str>, named: &[&str]) -> Vec<String> {
         let templates: Vec<_> = templates.iter().map(|&text| text.to_owned()).collect();
         let (patient, named_patients) = (named.first().copied(), named.to_vec());
-        fill_templates(&templates, &Places { user, launch_patient: launch, patient, named_patients })
+        fill_templates(&templates, &Places { user, client: "app", launch_patient: launch, patient, named_patients })
     }
 
     const ALL: [&str; 3] =

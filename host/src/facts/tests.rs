@@ -1,12 +1,16 @@
 //! Facts about facts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chartgate_model::{Millis, Relationship};
+use chartgate_model::{
+    DecisionRequest, FhirBase, FhirRequest, Interaction, Millis, Record, RecordClass, Relationship, Subject,
+    SubjectKind, Terms,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Directory, FactError, Facts, RelationshipSource, Resolved, SourceAnswer};
+use super::{Directory, FactError, FactSource, Facts, RecordsAnswer, Resolved, SourceAnswer};
 use crate::store::{FILE_NAME, Store, StoreError};
 
 const NOW: Millis = Millis(1_000);
@@ -23,12 +27,44 @@ fn related(patient: &str, kind: &str) -> Relationship {
         source: String::new(),
         start: Some(Millis(5)),
         end: None,
+        terms: Terms::default(),
     }
 }
 
 fn with(change: impl FnOnce(&mut Relationship), mut of: Relationship) -> Relationship {
     change(&mut of);
     of
+}
+
+fn record(class: RecordClass, id: &str, members: Value) -> Record {
+    crate::people::record(class, id, "directory", members).unwrap()
+}
+
+/// A request by a caller who vouches for something; what it asks does not matter here.
+fn asked(relationships: &[Relationship], records: &[Record]) -> DecisionRequest {
+    DecisionRequest {
+        tenant: "default".into(),
+        base: FhirBase { name: "default".into(), url: "https://ehr.example/fhir".into(), version: "4.0.1".into() },
+        request: FhirRequest::new(Interaction::Read, "Observation", Some("9")),
+        subject: Subject {
+            kind: SubjectKind::Provider,
+            user: USER.into(),
+            client: "app".into(),
+            scope: String::new(),
+            patient: None,
+            encounter: None,
+            expires: None,
+        },
+        stored: Vec::new(),
+        relationships: relationships.to_vec(),
+        records: records.to_vec(),
+        obligations: Vec::new(),
+        pin: None,
+        explain: false,
+        now: NOW,
+        simulate: false,
+        break_glass: Vec::new(),
+    }
 }
 
 struct Bench {
@@ -48,7 +84,19 @@ fn bench(rows: &[Relationship], of_user_limit: usize) -> Bench {
 impl Bench {
     fn ask(&self, inline: &[Relationship], keys: &[&str]) -> Result<Resolved, FactError> {
         let keys: Vec<_> = keys.iter().map(|&key| key.to_owned()).collect();
-        self.facts.resolve("default", inline, &keys, NOW)
+        self.facts.resolve(&asked(inline, &[]), &keys)
+    }
+
+    /// Put a record into the directory.
+    fn know(&self, tenant: &str, class: RecordClass, id: &str, members: Value) {
+        self.store.put_record(tenant, &record(class, id, members), NOW).unwrap();
+    }
+
+    /// The records of a fact, beside what the caller vouches for.
+    fn records(&self, vouched: &[Record], key: &str) -> Value {
+        let resolved = self.facts.resolve(&asked(&[], vouched), &[key.to_owned()]).unwrap();
+        let fact: Value = serde_json::from_slice(&resolved.facts.first().unwrap().value).unwrap();
+        fact["records"].clone()
     }
 
     fn value(&self, inline: &[Relationship], key: &str) -> Value {
@@ -76,6 +124,120 @@ fn a_fact_has_the_shape_the_contract_fixes() {
     assert_eq!(std::str::from_utf8(&fact.value).unwrap(), expected);
     assert_eq!(fact.key, "relationships/Practitioner/17/123");
     assert_eq!((resolved.sources, resolved.as_of, resolved.dropped), (vec!["directory@1".into()], NOW, vec![]));
+}
+
+#[test]
+fn terms_are_told_where_there_are_any_and_the_basis_is_not() {
+    let terms = Terms {
+        basis: "Consent/9".into(),
+        exclude_types: vec!["Observation".into(), "Condition".into()],
+        exclude_labels: vec!["SEX".into()],
+        condition: Some("minority".into()),
+        delegator: Some("Practitioner/12".into()),
+    };
+    let given = with(|r| (r.start, r.terms) = (None, terms), related("123", "delegation"));
+    let bench = bench(&[given], 10);
+    let expected = json!({
+        "patient": "123", "kind": "delegation", "level": "full", "status": "active", "via": "ordinary",
+        "source": "directory", "exclude_types": ["Observation", "Condition"], "exclude_labels": ["SEX"],
+        "condition": "minority", "delegator": "Practitioner/12",
+    });
+    assert_eq!(bench.value(&[], "relationships/Practitioner/17/123")["entries"], json!([expected]));
+}
+
+#[test]
+fn a_record_is_told_with_its_times_and_the_offset_of_its_zone() {
+    let bench = bench(&[], 10);
+    assert_eq!(bench.records(&[], "patient/123"), json!([]));
+    bench.know(
+        "default",
+        RecordClass::Patient,
+        "123",
+        json!({
+            "birth_date": "2008-11-25", "zone": "Asia/Tokyo", "active": false, "deceased": true, "test": true,
+            "app_access_blocked": true, "emancipated": true, "incapacitated": true,
+            "restriction": { "allow": ["Practitioner/1"], "until": "1970-01-01T00:00:02Z" },
+        }),
+    );
+    let expected = json!({
+        "patient": "123", "source": "directory", "birth_date": "2008-11-25", "utc_offset_s": 32_400, "active": false,
+        "deceased": true, "test": true, "app_access_blocked": true, "emancipated": true, "incapacitated": true,
+        "restriction": { "allow": ["Practitioner/1"], "until_ms": 2_000 },
+    });
+    assert_eq!(bench.records(&[], "patient/123"), json!([expected]));
+    bench.know(
+        "default",
+        RecordClass::User,
+        USER,
+        json!({
+            "status": "suspended", "start": "1970-01-01T00:00:01Z", "end": "1970-01-01T00:00:02Z", "roles": [],
+            "charts": ["9"], "test": true,
+        }),
+    );
+    let expected = json!({
+        "source": "directory", "status": "suspended", "start_ms": 1_000, "end_ms": 2_000, "roles": [], "charts": ["9"],
+        "test": true,
+    });
+    assert_eq!(bench.records(&[], "user/Practitioner/17"), json!([expected]));
+    bench.know("default", RecordClass::Client, "https://app.example/x", json!({ "kind": "provider" }));
+    let expected = json!({ "source": "directory", "status": "active", "kind": "provider" });
+    assert_eq!(bench.records(&[], "client/https://app.example/x"), json!([expected]));
+}
+
+#[test]
+fn equal_ids_of_another_tenant_are_other_people() {
+    let bench = bench(&[related("123", "treatment")], 10);
+    bench.know("clinic-2", RecordClass::Patient, "123", json!({ "test": true }));
+    bench.know("clinic-2", RecordClass::User, USER, json!({ "status": "suspended" }));
+    bench.know("clinic-2", RecordClass::Client, "app", json!({ "status": "revoked" }));
+    for key in ["patient/123", "patients/Practitioner/17", "user/Practitioner/17", "client/app"] {
+        assert_eq!(bench.records(&[], key), json!([]), "{key}");
+    }
+}
+
+/// `patient:source` of each record, in order.
+fn told(records: &Value) -> Vec<String> {
+    let text = |record: &Value, name: &str| record[name].as_str().unwrap().to_owned();
+    records
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| format!("{}:{}", text(record, "patient"), text(record, "source")))
+        .collect()
+}
+
+#[test]
+fn a_chart_is_followed_into_what_it_was_merged_into_by_whoever_says_so() {
+    let bench = bench(&[], 10);
+    bench.know("default", RecordClass::Patient, "A", json!({ "merged_into": "B" }));
+    bench.know("default", RecordClass::Patient, "C", json!({}));
+    let vouched = [
+        record(RecordClass::Patient, "B", json!({ "merged_into": "C" })),
+        record(RecordClass::Patient, "Z", json!({})),
+    ];
+    assert_eq!(told(&bench.records(&vouched, "patient/A")), ["A:directory", "B:caller", "C:directory"]);
+    assert_eq!(told(&bench.records(&[], "patient/A")), ["A:directory"]);
+    // In a circle nobody is told twice, and a chain is followed no further than a policy believes it.
+    bench.know("default", RecordClass::Patient, "C", json!({ "merged_into": "A" }));
+    assert_eq!(told(&bench.records(&vouched, "patient/B")), ["B:caller", "C:directory", "A:directory"]);
+    for step in 0..8 {
+        let into = format!("m{}", step + 1);
+        bench.know("default", RecordClass::Patient, &format!("m{step}"), json!({ "merged_into": into }));
+    }
+    assert_eq!(told(&bench.records(&[], "patient/m0")).len(), 6);
+}
+
+#[test]
+fn the_charts_of_a_list_are_those_of_everybody_on_it() {
+    let bench = bench(&[related("1", "treatment"), related("2", "treatment")], 10);
+    for id in ["1", "2", "3", "4", "5"] {
+        let members = if id == "2" { json!({ "merged_into": "3" }) } else { json!({}) };
+        bench.know("default", RecordClass::Patient, id, members);
+    }
+    let keys = ["patients/Practitioner/17".to_owned()];
+    let resolved = bench.facts.resolve(&asked(&[related("4", "treatment")], &[]), &keys).unwrap();
+    let fact: Value = serde_json::from_slice(&resolved.facts.first().unwrap().value).unwrap();
+    assert_eq!(told(&fact["records"]), ["1:directory", "2:directory", "4:directory", "3:directory"]);
 }
 
 #[test]
@@ -164,16 +326,20 @@ fn a_malformed_inline_relationship_fails_even_where_it_is_not_asked_for() {
 #[test]
 fn a_source_that_fails_is_an_error_and_never_an_empty_answer() {
     struct Broken;
-    impl RelationshipSource for Broken {
+    impl FactSource for Broken {
         fn between(&self, _: &str, _: &str, _: &str) -> Result<SourceAnswer, FactError> {
             Err(StoreError::Unreadable { column: "start_ms" }.into())
         }
         fn of_user(&self, _: &str, _: &str) -> Result<SourceAnswer, FactError> {
             self.between("", "", "")
         }
+        fn records(&self, _: &str, _: RecordClass, _: &BTreeSet<String>) -> Result<RecordsAnswer, FactError> {
+            Err(StoreError::Unreadable { column: "body" }.into())
+        }
     }
-    for key in ["relationships/Practitioner/17", "relationships/Practitioner/17/1"] {
-        let error = Facts::new(Arc::new(Broken)).resolve("default", &[], &[key.to_owned()], NOW).unwrap_err();
+    let of_people = ["patient/1", "patients/Practitioner/17", "user/Practitioner/17", "client/app"];
+    for key in ["relationships/Practitioner/17", "relationships/Practitioner/17/1"].into_iter().chain(of_people) {
+        let error = Facts::new(Arc::new(Broken)).resolve(&asked(&[], &[]), &[key.to_owned()]).unwrap_err();
         assert_eq!(error.reason(), "fact-source-failed");
     }
 }

@@ -8,6 +8,7 @@ mod health;
 mod json;
 mod judge;
 mod openapi;
+pub(crate) mod people;
 pub mod problem;
 mod serve;
 mod state;
@@ -59,6 +60,7 @@ pub fn operations(state: Arc<State>) -> Router {
             get(admin::relationships::list).put(admin::relationships::put).delete(admin::relationships::delete),
         )
         .route("/admin/v1/relationships/bulk", put(admin::relationships::bulk))
+        .route("/admin/v1/{class}", get(admin::records::list).put(admin::records::put).delete(admin::records::delete))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .with_state(state)

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use crate::http::{admin, authzen, decide, health, problem, wire};
+use crate::http::{admin, authzen, decide, health, people, problem, wire};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,7 +25,10 @@ use crate::http::{admin, authzen, decide, health, problem, wire};
         admin::relationships::list,
         admin::relationships::put,
         admin::relationships::delete,
-        admin::relationships::bulk
+        admin::relationships::bulk,
+        admin::records::list,
+        admin::records::put,
+        admin::records::delete
     ),
     components(schemas(
         wire::DecideBody,
@@ -41,7 +44,12 @@ use crate::http::{admin, authzen, decide, health, problem, wire};
         admin::rollout::RolloutChange,
         admin::relationships::RelationshipBody,
         admin::relationships::RelationshipPage,
-        admin::relationships::Changed
+        admin::relationships::Changed,
+        admin::records::RecordsPage,
+        people::PatientBody,
+        people::UserBody,
+        people::ClientBody,
+        people::RestrictionBody
     ))
 )]
 struct Document;

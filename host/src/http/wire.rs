@@ -19,7 +19,7 @@ use crate::http::caller::Caller;
 use crate::http::json;
 use crate::http::problem::Problem;
 use crate::http::wire::content::{bytes, checked};
-use crate::http::wire::facts::{FactsBody, relationships};
+use crate::http::wire::facts::{FactsBody, records, relationships};
 use crate::tokens::{Issuers, TokenError};
 
 pub use answer::{AnswerBody, error_line, token_denial};
@@ -166,7 +166,9 @@ impl Context<'_> {
         let break_glass = break_glass::markers(&body.request.headers, Some(&subject.scope));
         let request = self.fhir_request(&body.request, base)?;
         let stored = stored(&body, &request)?;
-        let relationships = relationships(body.facts.unwrap_or_default())?;
+        let given = body.facts.unwrap_or_default();
+        let relationships = relationships(given.relationships)?;
+        let records = records(given.patients, given.users, given.clients)?;
         let DecideBody { obligations, explain, simulate, .. } = body;
         let base = base.clone();
         let request = DecisionRequest {
@@ -176,6 +178,7 @@ impl Context<'_> {
             subject,
             stored,
             relationships,
+            records,
             obligations,
             pin,
             explain,

@@ -1,10 +1,11 @@
-//! The embedded database: relationships and the state of the rollout.
+//! The embedded database: relationships, records of people and clients, and the state of the rollout.
 //!
 //! One file, `<data>/chartgate.db`, that several processes may use at once: the host reads while the
 //! command line grants and revokes. Nothing is cached above SQLite, so what one process commits, the
 //! next read of every other process sees.
 
 pub mod error;
+pub mod records;
 pub mod relationships;
 pub mod rollout;
 mod schema;
@@ -19,6 +20,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 pub use error::StoreError;
+pub use records::RecordPage;
 pub use relationships::{Bulk, Change, Cursor, Effect, Filter, Page};
 pub use rollout::{Pin, Rollout, RolloutError, RolloutState};
 pub use validate::InvalidMember;
@@ -215,9 +217,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(Store::open(dir.path()).unwrap());
         let path = dir.path().join(FILE_NAME);
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
         let error = Store::open(dir.path()).unwrap_err();
-        assert!(matches!(error, StoreError::NewerVersion { found: 2, known: 1, .. }), "{error:?}");
+        assert!(matches!(error, StoreError::NewerVersion { found: 3, known: 2, .. }), "{error:?}");
         assert!(error.to_string().contains(FILE_NAME));
     }
 

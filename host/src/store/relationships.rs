@@ -1,11 +1,11 @@
 //! The directory: who is related to which patient, and how.
 //!
-//! Rows are keyed by tenant, user, patient and kind. Each change raises the revision of the directory
+//! Rows are keyed by tenant, user, patient, kind and basis. Each change raises the revision of the directory
 //! in the same transaction, so an answer can say exactly which state of the directory it rests on.
 
 use std::collections::HashSet;
 
-use chartgate_model::{Millis, Relationship};
+use chartgate_model::{Millis, Relationship, Terms};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::validate::{self, InvalidMember};
@@ -16,7 +16,13 @@ pub const SOURCE: &str = "directory";
 /// The most rows one page of [`Store::list`] holds.
 pub const MAX_PAGE: usize = 1_000;
 
-const COLUMNS: &str = "user, patient, kind, level, status, via, start_ms, end_ms";
+/// The columns of a row, for `concat!`.
+macro_rules! columns {
+    () => {
+        "user, patient, kind, basis, level, status, via, start_ms, end_ms, exclude_types, exclude_labels, condition, \
+         delegator"
+    };
+}
 
 /// What a change did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,33 +68,36 @@ pub struct Filter {
     pub patient: Option<String>,
 }
 
-/// Where a page ended. Its text form is `Type/id/patient/kind`.
+/// Where a page ended. Its text form is `Type/id/patient/kind/basis`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     user: String,
     patient: String,
     kind: String,
+    basis: String,
 }
 
 impl Cursor {
     /// Read the text form.
     pub fn parse(text: &str) -> Result<Self, InvalidMember> {
         let bad = || InvalidMember { member: "after", message: "not a cursor of an earlier page".into() };
-        let (rest, kind) = text.rsplit_once('/').ok_or_else(bad)?;
-        let (user, patient) = rest.rsplit_once('/').ok_or_else(bad)?;
-        let cursor = Self { user: user.into(), patient: patient.into(), kind: kind.into() };
-        let parts = [validate::user(user), validate::patient(patient), validate::kind(kind)];
+        let mut parts = text.splitn(5, '/');
+        let mut next = || parts.next().map(str::to_owned).ok_or_else(bad);
+        let user = format!("{}/{}", next()?, next()?);
+        let cursor = Self { user, patient: next()?, kind: next()?, basis: next()? };
+        let Self { user, patient, kind, basis } = &cursor;
+        let parts = [validate::user(user), validate::patient(patient), validate::kind(kind), validate::basis(basis)];
         if parts.iter().any(Result::is_err) { Err(bad()) } else { Ok(cursor) }
     }
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}/{}", self.user, self.patient, self.kind)
+        write!(f, "{}/{}/{}/{}", self.user, self.patient, self.kind, self.basis)
     }
 }
 
-/// Some rows, in the order of user, patient and kind.
+/// Some rows, in the order of user, patient, kind and basis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// the rows
@@ -100,7 +109,7 @@ pub struct Page {
 }
 
 impl Store {
-    /// Set a relationship: create it, or replace the one of the same tenant, user, patient and kind.
+    /// Set a relationship: create it, or replace the one of the same tenant, user, patient, kind and basis.
     pub fn put(&self, tenant: &str, given: &Relationship, now: Millis) -> Result<Change, StoreError> {
         validate::tenant(tenant)?;
         validate::relationship(given)?;
@@ -111,13 +120,13 @@ impl Store {
     }
 
     /// Set many relationships in one transaction: all or, on any error, none. Two entries for the same
-    /// user, patient and kind are ambiguous and refused.
+    /// user, patient, kind and basis are ambiguous and refused.
     pub fn put_many(&self, tenant: &str, given: &[Relationship], now: Millis) -> Result<Bulk, StoreError> {
         validate::tenant(tenant)?;
         let mut seen = HashSet::with_capacity(given.len());
         for (index, entry) in given.iter().enumerate() {
             validate::relationship(entry).map_err(|source| StoreError::Entry { index, source })?;
-            if !seen.insert((&entry.user, &entry.patient, &entry.kind)) {
+            if !seen.insert((&entry.user, &entry.patient, &entry.kind, &entry.terms.basis)) {
                 let source = InvalidMember { member: "kind", message: "an earlier entry sets the same".into() };
                 return Err(StoreError::Entry { index, source });
             }
@@ -138,7 +147,8 @@ impl Store {
         })
     }
 
-    /// Mark a relationship revoked. The row stays, so that it goes on beating grants from elsewhere.
+    /// Revoke a kind of relationship. The row stays, so that it goes on beating grants from elsewhere, those on other
+    /// bases among them: it is the one without a basis, made where there is none yet.
     pub fn revoke(
         &self,
         tenant: &str,
@@ -150,30 +160,59 @@ impl Store {
         validate::tenant(tenant)?;
         let now = to_column(now.0, "updated_ms")?;
         self.write(|transaction| {
-            let rows = transaction.execute(
-                "UPDATE relationships SET status = 'revoked', updated_ms = max(updated_ms, ?5)
-                 WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4 AND status <> 'revoked'",
+            // SECURITY: what is not ordinary never reaches a policy, so a revocation always is.
+            let mut rows = transaction.execute(
+                "UPDATE relationships SET status = 'revoked', via = 'ordinary', updated_ms = max(updated_ms, ?5)
+                 WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4 AND basis = ''
+                 AND (status <> 'revoked' OR via <> 'ordinary')",
                 params![tenant, user, patient, kind, now],
             )?;
+            if rows == 0 {
+                // A delegation has to say for whom even where it is revoked.
+                rows = transaction.execute(
+                    "INSERT INTO relationships
+                     SELECT tenant, user, patient, kind, '', 'full', 'revoked', 'ordinary', NULL, NULL, NULL, NULL, NULL,
+                            delegator, ?5
+                     FROM relationships WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4
+                     ORDER BY basis LIMIT 1
+                     ON CONFLICT DO NOTHING",
+                    params![tenant, user, patient, kind, now],
+                )?;
+            }
             change(transaction, if rows == 0 { Effect::Unchanged } else { Effect::Updated })
         })
     }
 
     /// Forget a relationship. Unlike [`Store::revoke`] nothing is left that beats grants from elsewhere.
-    pub fn delete(&self, tenant: &str, user: &str, patient: &str, kind: &str) -> Result<Change, StoreError> {
+    pub fn delete(
+        &self,
+        tenant: &str,
+        user: &str,
+        patient: &str,
+        kind: &str,
+        basis: &str,
+    ) -> Result<Change, StoreError> {
         validate::tenant(tenant)?;
         self.write(|transaction| {
             let rows = transaction.execute(
-                "DELETE FROM relationships WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4",
-                params![tenant, user, patient, kind],
+                "DELETE FROM relationships
+                 WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4 AND basis = ?5",
+                params![tenant, user, patient, kind, basis],
             )?;
             change(transaction, if rows == 0 { Effect::Unchanged } else { Effect::Deleted })
         })
     }
 
     /// One relationship, whatever its status.
-    pub fn get(&self, tenant: &str, user: &str, patient: &str, kind: &str) -> Result<Option<Relationship>, StoreError> {
-        self.read(|transaction| one(transaction, tenant, user, patient, kind))
+    pub fn get(
+        &self,
+        tenant: &str,
+        user: &str,
+        patient: &str,
+        kind: &str,
+        basis: &str,
+    ) -> Result<Option<Relationship>, StoreError> {
+        self.read(|transaction| one(transaction, tenant, user, patient, kind, basis))
     }
 
     /// A page of at most `limit` rows (and never more than [`MAX_PAGE`]) that follow `after`.
@@ -186,10 +225,10 @@ impl Store {
     ) -> Result<Page, StoreError> {
         validate::tenant(tenant)?;
         let limit = limit.clamp(1, MAX_PAGE);
-        let (user, patient, kind) = after.map_or(("", "", ""), |c| (&c.user, &c.patient, &c.kind));
+        let (user, patient, kind, basis) = after.map_or(("", "", "", ""), |c| (&c.user, &c.patient, &c.kind, &c.basis));
         self.read(|transaction| {
             let mut statement = transaction.prepare_cached(&list_sql(filter))?;
-            let bound = (tenant, user, patient, kind, &filter.user, &filter.patient, to_limit(limit));
+            let bound = (tenant, user, patient, kind, &filter.user, &filter.patient, to_limit(limit), basis);
             let rows = statement.query_map(bound, relationship)?;
             let mut relationships = rows.collect::<Result<Result<Vec<_>, _>, _>>()??;
             let more = relationships.len() > limit;
@@ -198,6 +237,7 @@ impl Store {
                 user: last.user.clone(),
                 patient: last.patient.clone(),
                 kind: last.kind.clone(),
+                basis: last.terms.basis.clone(),
             });
             Ok(Page { relationships, next, revision: revision(transaction)? })
         })
@@ -206,10 +246,11 @@ impl Store {
     /// All relationships between a user and a patient, and the revision they were read at.
     pub fn between(&self, tenant: &str, user: &str, patient: &str) -> Result<(Vec<Relationship>, u64), StoreError> {
         self.read(|transaction| {
-            let mut statement = transaction.prepare_cached(
-                "SELECT user, patient, kind, level, status, via, start_ms, end_ms FROM relationships
-                 WHERE tenant = ?1 AND user = ?2 AND patient = ?3 ORDER BY kind",
-            )?;
+            let mut statement = transaction.prepare_cached(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM relationships WHERE tenant = ?1 AND user = ?2 AND patient = ?3 ORDER BY kind, basis"
+            ))?;
             let rows = statement.query_map([tenant, user, patient], relationship)?;
             let relationships = rows.collect::<Result<Result<_, _>, _>>()??;
             Ok((relationships, revision(transaction)?))
@@ -228,10 +269,11 @@ impl Store {
         limit: usize,
     ) -> Result<(Vec<Relationship>, bool, u64), StoreError> {
         self.read(|transaction| {
-            let mut statement = transaction.prepare_cached(
-                "SELECT user, patient, kind, level, status, via, start_ms, end_ms FROM relationships
-                 WHERE tenant = ?1 AND user = ?2 ORDER BY patient, kind LIMIT ?3",
-            )?;
+            let mut statement = transaction.prepare_cached(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM relationships WHERE tenant = ?1 AND user = ?2 ORDER BY patient, kind, basis LIMIT ?3"
+            ))?;
             let rows = statement.query_map(params![tenant, user, to_limit(limit)], relationship)?;
             let mut relationships = rows.collect::<Result<Result<Vec<_>, _>, _>>()??;
             let truncated = relationships.len() > limit;
@@ -253,20 +295,21 @@ fn list_sql(filter: &Filter) -> String {
     let user = if filter.user.is_some() { "user = ?5" } else { "?5 IS NULL" };
     let patient = if filter.patient.is_some() { "patient = ?6" } else { "?6 IS NULL" };
     format!(
-        "SELECT {COLUMNS} FROM relationships
-         WHERE tenant = ?1 AND (user, patient, kind) > (?2, ?3, ?4) AND {user} AND {patient}
-         ORDER BY user, patient, kind LIMIT ?7"
+        "SELECT {} FROM relationships
+         WHERE tenant = ?1 AND (user, patient, kind, basis) > (?2, ?3, ?4, ?8) AND {user} AND {patient}
+         ORDER BY user, patient, kind, basis LIMIT ?7",
+        columns!()
     )
 }
 
 /// Write one row, unless it is so already. The inner error is the entry's own fault.
-fn put_row(
+pub(super) fn put_row(
     transaction: &Transaction<'_>,
     tenant: &str,
     given: &Relationship,
     now: Millis,
 ) -> Result<Result<Effect, InvalidMember>, StoreError> {
-    let before = one(transaction, tenant, &given.user, &given.patient, &given.kind)?;
+    let before = one(transaction, tenant, &given.user, &given.patient, &given.kind, &given.terms.basis)?;
     let effect = match &before {
         None => Effect::Created,
         Some(before) if same(before, given) => return Ok(Ok(Effect::Unchanged)),
@@ -282,19 +325,25 @@ fn put_row(
     transaction
         .prepare_cached(
             "INSERT OR REPLACE INTO relationships
-             (tenant, user, patient, kind, level, status, via, start_ms, end_ms, updated_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             (tenant, user, patient, kind, basis, level, status, via, start_ms, end_ms, exclude_types, exclude_labels,
+              condition, delegator, updated_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             tenant,
             given.user,
             given.patient,
             given.kind,
+            given.terms.basis,
             given.level,
             given.status,
             given.via,
             column(given.start, "start_ms")?,
             column(given.end, "end_ms")?,
+            words(&given.terms.exclude_types),
+            words(&given.terms.exclude_labels),
+            given.terms.condition,
+            given.terms.delegator,
             to_column(now.0, "updated_ms")?,
         ])?;
     Ok(Ok(effect))
@@ -311,16 +360,18 @@ fn one(
     user: &str,
     patient: &str,
     kind: &str,
+    basis: &str,
 ) -> Result<Option<Relationship>, StoreError> {
-    let mut statement = transaction.prepare_cached(
-        "SELECT user, patient, kind, level, status, via, start_ms, end_ms FROM relationships
-         WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4",
-    )?;
-    statement.query_row([tenant, user, patient, kind], relationship).optional()?.transpose()
+    let mut statement = transaction.prepare_cached(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM relationships WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4 AND basis = ?5"
+    ))?;
+    statement.query_row([tenant, user, patient, kind, basis], relationship).optional()?.transpose()
 }
 
 fn relationship(row: &Row<'_>) -> Result<Result<Relationship, StoreError>, rusqlite::Error> {
-    let (start, end): (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
+    let (start, end): (Option<i64>, Option<i64>) = (row.get(7)?, row.get(8)?);
     let instant = |value: Option<i64>, column| value.map(|value| from_column(value, column).map(Millis)).transpose();
     let (start, end) = match (instant(start, "start_ms"), instant(end, "end_ms")) {
         (Ok(start), Ok(end)) => (start, end),
@@ -330,21 +381,37 @@ fn relationship(row: &Row<'_>) -> Result<Result<Relationship, StoreError>, rusql
         user: row.get(0)?,
         patient: row.get(1)?,
         kind: row.get(2)?,
-        level: row.get(3)?,
-        status: row.get(4)?,
-        via: row.get(5)?,
+        level: row.get(4)?,
+        status: row.get(5)?,
+        via: row.get(6)?,
         source: SOURCE.to_owned(),
         start,
         end,
+        terms: Terms {
+            basis: row.get(3)?,
+            exclude_types: list(row.get(9)?),
+            exclude_labels: list(row.get(10)?),
+            condition: row.get(11)?,
+            delegator: row.get(12)?,
+        },
     }))
 }
 
-fn change(transaction: &Transaction<'_>, effect: Effect) -> Result<Change, StoreError> {
+/// A list as a column holds it: words, none of which has a space.
+fn words(list: &[String]) -> Option<String> {
+    (!list.is_empty()).then(|| list.join(" "))
+}
+
+fn list(words: Option<String>) -> Vec<String> {
+    words.map(|words| words.split(' ').map(str::to_owned).collect()).unwrap_or_default()
+}
+
+pub(super) fn change(transaction: &Transaction<'_>, effect: Effect) -> Result<Change, StoreError> {
     raise(transaction, usize::from(effect != Effect::Unchanged))?;
     Ok(Change { revision: revision(transaction)?, effect })
 }
 
-fn raise(transaction: &Transaction<'_>, changes: usize) -> Result<(), StoreError> {
+pub(super) fn raise(transaction: &Transaction<'_>, changes: usize) -> Result<(), StoreError> {
     if changes > 0 {
         let changes = i64::try_from(changes).map_err(|_| StoreError::Unreadable { column: "revision" })?;
         transaction.execute("UPDATE directory SET revision = revision + ?1 WHERE id = 1", [changes])?;
@@ -352,7 +419,7 @@ fn raise(transaction: &Transaction<'_>, changes: usize) -> Result<(), StoreError
     Ok(())
 }
 
-fn revision(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
+pub(super) fn revision(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
     let mut statement = transaction.prepare_cached("SELECT revision FROM directory WHERE id = 1")?;
     from_column(statement.query_row([], |row| row.get(0))?, "revision")
 }
@@ -361,12 +428,12 @@ fn from_column(value: i64, column: &'static str) -> Result<u64, StoreError> {
     u64::try_from(value).map_err(|_| StoreError::Unreadable { column })
 }
 
-fn to_column(value: u64, column: &'static str) -> Result<i64, StoreError> {
+pub(super) fn to_column(value: u64, column: &'static str) -> Result<i64, StoreError> {
     i64::try_from(value).map_err(|_| StoreError::Unreadable { column })
 }
 
 /// One row more than wanted tells whether there are more.
-fn to_limit(limit: usize) -> i64 {
+pub(super) fn to_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
 }
 

@@ -1,6 +1,6 @@
 //! Facts about the directory.
 
-use chartgate_model::{Millis, Relationship};
+use chartgate_model::{Millis, Relationship, Terms};
 use tempfile::TempDir;
 
 use super::{Cursor, Effect, Filter, MAX_PAGE};
@@ -26,6 +26,7 @@ fn related(user: &str, patient: &str, kind: &str) -> Relationship {
         source: "directory".into(),
         start: Some(Millis(5)),
         end: None,
+        terms: Terms::default(),
     }
 }
 
@@ -36,7 +37,7 @@ fn what_is_put_comes_back_with_its_revision() {
     let change = store.put("default", &Relationship { source: "caller".into(), ..given.clone() }, NOW).unwrap();
     assert_eq!((change.revision, change.effect), (1, Effect::Created));
     assert_eq!(store.between("default", USER, "123").unwrap(), (vec![given.clone()], 1));
-    assert_eq!(store.get("default", USER, "123", "treatment").unwrap(), Some(given));
+    assert_eq!(store.get("default", USER, "123", "treatment", "").unwrap(), Some(given));
 }
 
 #[test]
@@ -53,9 +54,9 @@ fn each_change_raises_the_revision_by_one_and_no_change_leaves_it() {
     assert_eq!((change.revision, change.effect), (3, Effect::Updated));
     let change = store.revoke("default", USER, "123", "treatment", NOW).unwrap();
     assert_eq!((change.revision, change.effect), (3, Effect::Unchanged));
-    let change = store.delete("default", USER, "123", "treatment").unwrap();
+    let change = store.delete("default", USER, "123", "treatment", "").unwrap();
     assert_eq!((change.revision, change.effect), (4, Effect::Deleted));
-    let change = store.delete("default", USER, "123", "treatment").unwrap();
+    let change = store.delete("default", USER, "123", "treatment", "").unwrap();
     assert_eq!((change.revision, change.effect), (4, Effect::Unchanged));
     assert_eq!(store.revision().unwrap(), 4);
 }
@@ -88,7 +89,7 @@ fn tenants_never_see_each_other() {
     assert!(store.of_user("two", USER, 10).unwrap().0.is_empty());
     assert!(store.list("two", &Filter::default(), None, 10).unwrap().relationships.is_empty());
     assert_eq!(store.revoke("two", USER, "123", "treatment", NOW).unwrap().effect, Effect::Unchanged);
-    assert_eq!(store.delete("two", USER, "123", "treatment").unwrap().effect, Effect::Unchanged);
+    assert_eq!(store.delete("two", USER, "123", "treatment", "").unwrap().effect, Effect::Unchanged);
     assert_eq!(store.between("one", USER, "123").unwrap().0.len(), 1);
 }
 
@@ -115,7 +116,7 @@ fn break_glass_may_not_hide_an_ordinary_relationship() {
         store.put_many("default", &[glass], NOW).unwrap_err(),
         StoreError::Entry { index: 0, source } if source.member == "via"
     ));
-    assert_eq!(store.get("default", USER, "123", "treatment").unwrap().unwrap().status, "revoked");
+    assert_eq!(store.get("default", USER, "123", "treatment", "").unwrap().unwrap().status, "revoked");
 }
 
 #[test]
@@ -194,7 +195,7 @@ fn a_page_is_bounded_whatever_is_asked() {
 
 #[test]
 fn a_cursor_that_is_not_ours_is_refused() {
-    for text in ["", "a", "Practitioner/17/1", "Device/17/1/treatment", "Practitioner/17/1/2/treatment", "x/y/z/w"] {
+    for text in ["", "a", "Practitioner/17/1", "Device/17/1/treatment", "Practitioner/17/1/-/treatment", "x/y/z/w"] {
         assert!(Cursor::parse(text).is_err(), "{text}");
     }
 }
@@ -238,4 +239,68 @@ fn threads_read_while_one_writes_and_never_see_rows_of_another_revision() {
             });
         }
     });
+}
+
+fn on(basis: &str) -> Relationship {
+    let terms = Terms { basis: basis.into(), ..Terms::default() };
+    Relationship { terms, ..related(USER, "123", "treatment") }
+}
+
+fn statuses(store: &Store) -> Vec<String> {
+    let (found, _) = store.between("default", USER, "123").unwrap();
+    found.iter().map(|row| format!("{}:{}", row.terms.basis, row.status)).collect()
+}
+
+#[test]
+fn relationships_on_several_bases_stand_side_by_side() {
+    let (_dir, store) = open();
+    for basis in ["Encounter/1", "", "Encounter/2"] {
+        assert_eq!(store.put("default", &on(basis), NOW).unwrap().effect, Effect::Created);
+    }
+    assert_eq!(statuses(&store), [":active", "Encounter/1:active", "Encounter/2:active"]);
+    assert_eq!(store.get("default", USER, "123", "treatment", "Encounter/2").unwrap(), Some(on("Encounter/2")));
+    assert_eq!(store.delete("default", USER, "123", "treatment", "Encounter/1").unwrap().effect, Effect::Deleted);
+    assert_eq!(statuses(&store), [":active", "Encounter/2:active"]);
+    assert_eq!(store.put_many("default", &[on("a"), on("b")], NOW).unwrap().created, 2);
+    assert!(store.put_many("default", &[on("a"), on("a")], NOW).is_err());
+}
+
+#[test]
+fn a_revocation_stands_beside_grants_on_other_bases_and_outlives_them() {
+    let (_dir, store) = open();
+    store.put("default", &on("Encounter/1"), NOW).unwrap();
+    assert_eq!(store.revoke("default", USER, "123", "treatment", NOW).unwrap().effect, Effect::Updated);
+    assert_eq!(statuses(&store), [":revoked", "Encounter/1:active"]);
+    assert_eq!(store.revoke("default", USER, "123", "treatment", NOW).unwrap().effect, Effect::Unchanged);
+    store.put("default", &on("Encounter/1"), NOW).unwrap();
+    assert_eq!(statuses(&store), [":revoked", "Encounter/1:active"]);
+    assert_eq!(store.revoke("default", USER, "9", "treatment", NOW).unwrap().effect, Effect::Unchanged);
+}
+
+#[test]
+fn a_revocation_is_ordinary_whatever_it_revokes() {
+    let (_dir, store) = open();
+    store.put("default", &Relationship { via: "break-glass".into(), ..on("") }, NOW).unwrap();
+    store.put("default", &on("Encounter/1"), NOW).unwrap();
+    assert_eq!(store.revoke("default", USER, "123", "treatment", NOW).unwrap().effect, Effect::Updated);
+    let (found, _) = store.between("default", USER, "123").unwrap();
+    assert!(found.iter().any(|row| row.status == "revoked" && row.via == "ordinary"), "{found:?}");
+}
+
+#[test]
+fn terms_come_back_as_they_were_put() {
+    let (_dir, store) = open();
+    let terms = Terms {
+        basis: "court order 5/2026".into(),
+        exclude_types: vec!["Observation".into(), "Condition".into()],
+        exclude_labels: vec!["SEX".into()],
+        condition: Some("incapacity".into()),
+        delegator: Some("Practitioner/12".into()),
+    };
+    let given = Relationship { terms, ..related(USER, "123", "delegation") };
+    store.put("default", &given, NOW).unwrap();
+    assert_eq!(store.get("default", USER, "123", "delegation", "court order 5/2026").unwrap(), Some(given.clone()));
+    assert_eq!(store.put("default", &given, NOW).unwrap().effect, Effect::Unchanged);
+    let page = store.list("default", &Filter::default(), None, 1).unwrap();
+    assert_eq!(page.relationships, [given]);
 }

@@ -12,7 +12,8 @@ const APPLICATION_ID: i64 = 0x4348_4754;
 /// Step `n` brings a database from `user_version` n to n + 1. Steps that were released never change.
 ///
 /// The checks repeat what [`super::validate`] asks, because a hand-edited row must not reach a policy.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE directory (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         revision INTEGER NOT NULL
@@ -43,7 +44,60 @@ const MIGRATIONS: [&str; 1] = ["
         pins TEXT NOT NULL,
         activated_at_ms INTEGER NOT NULL CHECK (activated_at_ms >= 0)
     ) STRICT;
-"];
+",
+    // Relationships on several bases stand side by side, so the basis is part of the key.
+    "
+    ALTER TABLE relationships RENAME TO relationships_1;
+    DROP INDEX relationships_of_patient;
+    CREATE TABLE relationships (
+        tenant TEXT NOT NULL,
+        user TEXT NOT NULL,
+        patient TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        basis TEXT NOT NULL,
+        level TEXT NOT NULL CHECK (level IN ('full', 'limited', 'read-only')),
+        status TEXT NOT NULL CHECK (status IN ('active', 'suspended', 'revoked')),
+        via TEXT NOT NULL CHECK (via <> ''),
+        start_ms INTEGER CHECK (start_ms >= 0),
+        end_ms INTEGER CHECK (end_ms >= 0),
+        exclude_types TEXT CHECK (exclude_types <> ''),
+        exclude_labels TEXT CHECK (exclude_labels <> ''),
+        condition TEXT CHECK (condition IN ('incapacity', 'minority')),
+        delegator TEXT CHECK (delegator <> ''),
+        updated_ms INTEGER NOT NULL CHECK (updated_ms >= 0),
+        PRIMARY KEY (tenant, user, patient, kind, basis),
+        CHECK (start_ms < end_ms)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO relationships
+        SELECT tenant, user, patient, kind, '', level, status, via, start_ms, end_ms, NULL, NULL, NULL, NULL, updated_ms
+        FROM relationships_1;
+    DROP TABLE relationships_1;
+    CREATE INDEX relationships_of_patient ON relationships (tenant, patient, user, kind, basis);
+    CREATE INDEX relationships_on_basis ON relationships (tenant, basis) WHERE basis <> '';
+
+    CREATE TABLE records (
+        tenant TEXT NOT NULL,
+        class TEXT NOT NULL CHECK (class IN ('patient', 'user', 'client')),
+        id TEXT NOT NULL,
+        body TEXT NOT NULL,
+        updated_ms INTEGER NOT NULL CHECK (updated_ms >= 0),
+        PRIMARY KEY (tenant, class, id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE imports (
+        tenant TEXT NOT NULL,
+        file TEXT NOT NULL,
+        line INTEGER NOT NULL CHECK (line >= 0),
+        offset INTEGER NOT NULL CHECK (offset >= 0),
+        rejects INTEGER NOT NULL CHECK (rejects >= 0),
+        PRIMARY KEY (tenant, file)
+    ) STRICT, WITHOUT ROWID;
+",
+];
+
+/// The first step, for tests of the later ones.
+#[cfg(test)]
+pub(super) const FIRST: &str = MIGRATIONS[0];
 
 /// The newest schema this host can read.
 pub(super) const KNOWN_VERSION: i64 = MIGRATIONS.len() as i64;

@@ -1,6 +1,6 @@
 //! What a relationship may look like, wherever it comes from: administrators, files, callers.
 
-use chartgate_model::Relationship;
+use chartgate_model::{Relationship, Terms};
 
 /// Resource types a user may have. `Person` is among them because a directory may know one.
 pub const USER_TYPES: [&str; 5] = ["Patient", "RelatedPerson", "Person", "Practitioner", "PractitionerRole"];
@@ -8,6 +8,10 @@ pub const USER_TYPES: [&str; 5] = ["Patient", "RelatedPerson", "Person", "Practi
 pub const LEVELS: [&str; 3] = ["full", "limited", "read-only"];
 /// States of a relationship.
 pub const STATUSES: [&str; 3] = ["active", "suspended", "revoked"];
+/// What a relationship may wait for.
+pub const CONDITIONS: [&str; 2] = ["incapacity", "minority"];
+/// Entries of a list of what a relationship excludes.
+const LISTED_MAX: usize = 100;
 /// SQLite integers are signed: the last instant that can be stored, in milliseconds since 1970.
 pub const LAST_MS: u64 = i64::MAX as u64;
 
@@ -73,6 +77,51 @@ pub fn kind(text: &str) -> Result<(), InvalidMember> {
     Ok(())
 }
 
+/// What a relationship rests on: some words, or none.
+pub fn basis(text: &str) -> Result<(), InvalidMember> {
+    let good = text.len() <= 200 && !text.chars().any(char::is_control) && text.trim() == text;
+    if good { Ok(()) } else { Err(invalid("basis", text, "at most 200 bytes without control characters")) }
+}
+
+fn terms(given: &Relationship) -> Result<(), InvalidMember> {
+    let Terms { basis: on, exclude_types, exclude_labels, condition, delegator } = &given.terms;
+    basis(on)?;
+    let types = |text: &String| {
+        text.len() <= 64
+            && text.bytes().all(|b| b.is_ascii_alphabetic())
+            && text.starts_with(|c: char| c.is_ascii_uppercase())
+    };
+    listed("exclude_types", exclude_types, "a resource type", types)?;
+    let labels = |text: &String| (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    listed("exclude_labels", exclude_labels, "a code of a security label", labels)?;
+    if let Some(condition) = condition.as_ref().filter(|condition| !CONDITIONS.contains(&condition.as_str())) {
+        return Err(invalid("condition", condition, "`incapacity` or `minority`"));
+    }
+    match (delegator, given.kind.as_str()) {
+        (Some(delegator), "delegation") => {
+            user(delegator).map_err(|error| InvalidMember { member: "delegator", ..error })
+        }
+        (None, "delegation") => Err(InvalidMember { member: "delegator", message: "is missing".into() }),
+        (Some(delegator), _) => Err(invalid("delegator", delegator, "to be given but for the kind `delegation`")),
+        (None, _) => Ok(()),
+    }
+}
+
+fn listed(
+    member: &'static str,
+    list: &[String],
+    expected: &str,
+    good: impl Fn(&String) -> bool,
+) -> Result<(), InvalidMember> {
+    if let Some(bad) = list.iter().find(|text| !good(text)) {
+        return Err(invalid(member, bad, expected));
+    }
+    if list.len() > LISTED_MAX {
+        return Err(InvalidMember { member, message: format!("has more than {LISTED_MAX} entries") });
+    }
+    Ok(())
+}
+
 /// A whole relationship. Its `source` is not judged: whoever takes it in says who vouched for it.
 pub fn relationship(given: &Relationship) -> Result<(), InvalidMember> {
     user(&given.user)?;
@@ -84,6 +133,7 @@ pub fn relationship(given: &Relationship) -> Result<(), InvalidMember> {
     if !STATUSES.contains(&given.status.as_str()) {
         return Err(invalid("status", &given.status, "`active`, `suspended` or `revoked`"));
     }
+    terms(given)?;
     if !is_kebab(&given.via) {
         return Err(invalid("via", &given.via, "a kebab-case word like `ordinary`"));
     }
@@ -100,7 +150,7 @@ pub fn relationship(given: &Relationship) -> Result<(), InvalidMember> {
 
 #[cfg(test)]
 mod tests {
-    use chartgate_model::{Millis, Relationship};
+    use chartgate_model::{Millis, Relationship, Terms};
 
     use super::{LAST_MS, relationship, tenant};
 
@@ -115,6 +165,7 @@ mod tests {
             source: String::new(),
             start: Some(Millis(1)),
             end: Some(Millis(2)),
+            terms: Terms::default(),
         }
     }
 
@@ -185,6 +236,44 @@ mod tests {
             assert_eq!(refused(|r| r.end = Some(Millis(end))), "end");
         }
         assert_eq!(refused(|r| r.end = Some(Millis(LAST_MS + 1))), "end");
+    }
+
+    #[test]
+    fn terms_are_held_to_their_limits() {
+        let with = |terms: Terms| relationship(&Relationship { terms, ..good() }).map_err(|error| error.member);
+        let types = |count: usize| vec!["Observation".to_owned(); count];
+        assert_eq!(with(Terms { exclude_types: types(100), ..Terms::default() }), Ok(()));
+        assert_eq!(with(Terms { exclude_types: types(101), ..Terms::default() }), Err("exclude_types"));
+        for name in ["", "observation", "Obs1", &"A".repeat(65), "A B"] {
+            assert_eq!(
+                with(Terms { exclude_types: vec![name.into()], ..Terms::default() }),
+                Err("exclude_types"),
+                "{name}"
+            );
+        }
+        for label in ["", "a b", &"a".repeat(65), "ä"] {
+            let terms = Terms { exclude_labels: vec![label.into()], ..Terms::default() };
+            assert_eq!(with(terms), Err("exclude_labels"), "{label}");
+        }
+        assert_eq!(with(Terms { exclude_labels: vec!["a".repeat(64)], ..Terms::default() }), Ok(()));
+        assert_eq!(with(Terms { condition: Some("minority".into()), ..Terms::default() }), Ok(()));
+        assert_eq!(with(Terms { condition: Some("rain".into()), ..Terms::default() }), Err("condition"));
+        assert_eq!(with(Terms { basis: "b".repeat(200), ..Terms::default() }), Ok(()));
+        for basis in ["b".repeat(201), "a\n".into(), " a".into()] {
+            assert_eq!(with(Terms { basis, ..Terms::default() }), Err("basis"));
+        }
+    }
+
+    #[test]
+    fn a_delegation_says_for_whom_and_nothing_else_does() {
+        let delegated = |kind: &str, delegator: Option<&str>| {
+            let terms = Terms { delegator: delegator.map(str::to_owned), ..Terms::default() };
+            relationship(&Relationship { kind: kind.into(), terms, ..good() }).map_err(|error| error.member)
+        };
+        assert_eq!(delegated("delegation", Some("Practitioner/12")), Ok(()));
+        assert_eq!(delegated("delegation", None), Err("delegator"));
+        assert_eq!(delegated("delegation", Some("12")), Err("delegator"));
+        assert_eq!(delegated("treatment", Some("Practitioner/12")), Err("delegator"));
     }
 
     #[test]

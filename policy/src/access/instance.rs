@@ -18,8 +18,8 @@ use crate::search::path;
 use crate::tables::{Class, ResourceType};
 use crate::types::SubjectKind;
 
-/// Patients a resource may name before their relationships are asked for all together.
-const NAMED_MAX: usize = 32;
+/// Patients a resource or a search may name before what is known of them is asked for all together.
+pub(crate) const NAMED_MAX: usize = 32;
 
 /// The reason of a permit that rests on the type alone.
 pub(crate) fn type_reason(on: &ResourceType) -> Option<Reason> {
@@ -37,6 +37,15 @@ pub(crate) enum Image<'a> {
     Absent,
     /// it was not supplied, and will not be
     Withheld,
+}
+
+/// Security labels of a resource; `None` for one without a code.
+type Labels = Vec<Option<String>>;
+
+/// What a resource says of itself that decides who sees it.
+struct Named<'m> {
+    members: &'m Membership,
+    labels: &'m Labels,
 }
 
 impl<'a> Walk<'_, 'a> {
@@ -65,6 +74,8 @@ impl<'a> Walk<'_, 'a> {
             // Whose record it is stands in the URL: no content needed.
             match self.by_id(&unfiltered, id) {
                 Err(Stop::Deny(_)) if unfiltered.len() < clauses.len() => {}
+                // Its labels do not stand in the URL.
+                Ok(standing) if self.people.may_hide(&standing) => {}
                 verdict => return verdict.map(|standing| Permit::by(standing.reason, standing.end_ms)),
             }
         }
@@ -134,7 +145,7 @@ impl<'a> Walk<'_, 'a> {
         for clause in clauses {
             let verdict = match self.people.reach(clause, &mut self.trace) {
                 Ok(Reach::Anybody) => Ok(Standing::SYSTEM),
-                Ok(Reach::OfUser) => Ok(Standing { reason: Reason::PermittedPatients, end_ms: None }),
+                Ok(Reach::OfUser) => Ok(Standing::by(Reason::PermittedPatients)),
                 Ok(Reach::Launch(patient)) => self.people.standing(patient, false, &mut self.trace),
                 Err(reason) => Err(reason.into()),
             };
@@ -220,8 +231,9 @@ impl<'a> Walk<'_, 'a> {
         let resource = json.root();
         self.names_itself(resource, on, id)?;
         self.is_whole(resource)?;
-        let members = membership(resource, on, self.request.base, &self.settings).map_err(malformed)?;
+        let members = membership(resource, on, self.request.base, self.settings).map_err(malformed)?;
         self.knows_all_of(&members)?;
+        let labels = labels(resource).map_err(malformed)?;
         let mut failures = Failures::default();
         for clause in clauses {
             let matches = clause.filter.matches(resource, self.request.base).map_err(malformed)?;
@@ -229,7 +241,7 @@ impl<'a> Walk<'_, 'a> {
                 self.granular_step(clause, matches);
             }
             let verdict = match matches || !Rule::Granular.enforced() {
-                true => self.by_membership(clause, on, &members, letter.writes()),
+                true => self.by_membership(clause, on, &Named { members: &members, labels: &labels }, letter.writes()),
                 false => Err(Reason::GranularMismatch.into()),
             };
             match verdict {
@@ -289,20 +301,20 @@ impl<'a> Walk<'_, 'a> {
         &mut self,
         clause: &Clause<'a>,
         on: &'static ResourceType,
-        members: &Membership,
+        named: &Named<'_>,
         writing: bool,
     ) -> Result<Standing, Stop> {
         if on.class != Class::Patient || self.is_system() {
             return self.by_scope(core::slice::from_ref(clause));
         }
-        match self.conferred(clause, members, writing) {
+        match self.conferred(clause, named, writing) {
             verdict if !on.exclusive => verdict,
-            Ok(standing) => self.exclusively(clause, members, writing, standing),
+            Ok(standing) => self.exclusively(clause, named, writing, standing),
             // Everybody is asked about at once: rounds are few, and a write has two images.
             Err(needs @ Stop::Needs(_)) => {
                 let mut all = Failures::default();
                 all.add(needs);
-                if let Err(more @ Stop::Needs(_)) = self.exclusively(clause, members, writing, Standing::SYSTEM) {
+                if let Err(more @ Stop::Needs(_)) = self.exclusively(clause, named, writing, Standing::SYSTEM) {
                     all.add(more);
                 }
                 Err(all.into_stop(Reason::NotInCompartment))
@@ -311,9 +323,9 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    fn conferred(&mut self, clause: &Clause<'a>, members: &Membership, writing: bool) -> Result<Standing, Stop> {
+    fn conferred(&mut self, clause: &Clause<'a>, all: &Named<'_>, writing: bool) -> Result<Standing, Stop> {
         let mut failures = Failures::default();
-        for named in &members.named {
+        for named in &all.members.named {
             let confers = if writing { named.write } else { named.read };
             let line = || format!("{} names Patient/{}", named.parameter, named.patient);
             if !confers && Rule::Compartment.enforced() {
@@ -321,7 +333,7 @@ impl<'a> Walk<'_, 'a> {
                 continue;
             }
             self.trace.pass(Rule::Compartment, line);
-            match self.people.reaches(clause, &named.patient, writing, &mut self.trace) {
+            match self.sees(clause, &named.patient, writing, all.labels) {
                 Ok(standing) => return Ok(standing),
                 Err(stop) => failures.add(stop),
             }
@@ -329,22 +341,36 @@ impl<'a> Walk<'_, 'a> {
         Err(failures.into_stop(Reason::NotInCompartment))
     }
 
+    /// A clause reaches a patient, and no label of the resource hides it from that standing.
+    fn sees(&mut self, clause: &Clause<'a>, patient: &str, writing: bool, labels: &Labels) -> Result<Standing, Stop> {
+        let standing = self.people.reaches(clause, patient, writing, &mut self.trace)?;
+        if self.people.may_hide(&standing)
+            && let Some(label) =
+                labels.iter().find(|label| label.as_deref().is_none_or(|code| self.people.hides(&standing, code)))
+        {
+            let label = label.as_deref().unwrap_or("(without a code)");
+            self.trace.fail(Rule::Labels, || format!("{label} is hidden from {}", standing.reason.code()));
+            Rule::Labels.refuse(Reason::LabelHidden)?;
+        }
+        Ok(standing)
+    }
+
     fn exclusively(
         &mut self,
         clause: &Clause<'a>,
-        members: &Membership,
+        all: &Named<'_>,
         writing: bool,
         mut standing: Standing,
     ) -> Result<Standing, Stop> {
         let mut failures = Failures::default();
-        for named in &members.named {
-            match self.people.reaches(clause, &named.patient, writing, &mut self.trace) {
-                Ok(other) => standing.end_ms = standing.end_ms.into_iter().chain(other.end_ms).min(),
+        for named in &all.members.named {
+            match self.sees(clause, &named.patient, writing, all.labels) {
+                Ok(other) => standing = standing.and(&other),
                 Err(Stop::Deny(_)) => failures.add(Stop::Deny(Reason::OtherPatient)),
                 Err(needs) => failures.add(needs),
             }
         }
-        if members.unclear {
+        if all.members.unclear {
             failures.add(Stop::Deny(Reason::OtherPatient));
         }
         match failures.into_stop(Reason::SelfAccess) {
@@ -357,4 +383,14 @@ impl<'a> Walk<'_, 'a> {
             needs => Err(needs),
         }
     }
+}
+
+/// The security labels of a resource (FHIR R4, Resource, `meta.security`).
+fn labels(resource: Value<'_, '_>) -> Result<Labels, Malformed> {
+    let mut labels = Vec::new();
+    path::visit(resource, "meta.security", &[], &mut |label| {
+        labels.push(label.get_string("code")?.map(String::from));
+        Ok(())
+    })?;
+    Ok(labels)
 }

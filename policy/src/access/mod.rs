@@ -1,8 +1,13 @@
 //! The patient-access rules, one file each.
 
+pub(crate) mod actor;
+pub(crate) mod age;
+pub(crate) mod chart;
 pub(crate) mod history;
 pub(crate) mod instance;
+pub(crate) mod people;
 pub(crate) mod reach;
+pub(crate) mod record;
 pub(crate) mod relationship;
 pub(crate) mod subject;
 pub(crate) mod write;

@@ -4,16 +4,15 @@
 //! `user/` reaches the user's own chart and those of live relationships. Scopes say what, never who.
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::OnceCell;
 
-use crate::access::relationship::{Entries, Standing, parse, standing};
+use crate::access::people::People;
+use crate::access::relationship::Standing;
 use crate::reason::Reason;
 use crate::reference::is_id;
 use crate::rule::{Rule, Trace};
 use crate::scope::{Clause, Context};
-use crate::types::{Request, SubjectKind};
 
 /// Why a walk ends without a permit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,18 +71,7 @@ pub(crate) enum Reach<'a> {
     Anybody,
 }
 
-/// What is known about the people of one request.
-pub(crate) struct People<'r, 'a> {
-    request: &'r Request<'a>,
-    /// the user's whole list, read when it is first looked at
-    list: OnceCell<Result<Option<Entries<'a>>, Stop>>,
-}
-
-impl<'r, 'a> People<'r, 'a> {
-    pub(crate) fn new(request: &'r Request<'a>) -> Self {
-        Self { request, list: OnceCell::new() }
-    }
-
+impl<'a> People<'_, 'a> {
     /// Whom a clause speaks of.
     ///
     /// SECURITY: a missing launch patient never degrades `patient/` to a check by type alone.
@@ -112,107 +100,12 @@ impl<'r, 'a> People<'r, 'a> {
     ) -> Result<Standing, Stop> {
         match self.reach(clause, trace)? {
             Reach::Anybody => return Ok(Standing::SYSTEM),
-            Reach::Launch(launch) if launch != patient => {
+            Reach::Launch(launch) if !self.are_one(launch, patient)? => {
                 trace.fail(Rule::LaunchPatient, || format!("{} does not reach Patient/{patient}", clause.text));
                 Rule::LaunchPatient.refuse(Reason::NotLaunchPatient)?;
             }
             Reach::Launch(_) | Reach::OfUser => {}
         }
         self.standing(patient, writing, trace)
-    }
-
-    /// By what right the user reaches a patient: themselves, or a live relationship.
-    pub(crate) fn standing(&self, patient: &str, writing: bool, trace: &mut Trace) -> Result<Standing, Stop> {
-        if self.is_self(patient) {
-            trace.pass(Rule::Relationship, || format!("Patient/{patient} is the user"));
-            return Ok(Standing { reason: Reason::SelfAccess, end_ms: None });
-        }
-        let verdict = self.by_relationship(patient, writing);
-        let user = self.request.subject.user;
-        match &verdict {
-            Ok(standing) => {
-                trace.pass(Rule::Relationship, || format!("{user} to Patient/{patient}: {}", standing.reason.code()))
-            }
-            Err(Stop::Deny(reason)) => {
-                trace.fail(Rule::Relationship, || format!("{user} to Patient/{patient}: {}", reason.code()))
-            }
-            Err(Stop::Needs(_)) => trace.need(Rule::Relationship, || format!("{user} to Patient/{patient}")),
-        }
-        match verdict {
-            Err(Stop::Deny(_)) if !Rule::Relationship.enforced() => {
-                Ok(Standing { reason: Reason::Treatment, end_ms: None })
-            }
-            verdict => verdict,
-        }
-    }
-
-    fn is_self(&self, patient: &str) -> bool {
-        let subject = &self.request.subject;
-        subject.kind == SubjectKind::Patient && subject.user.strip_prefix("Patient/") == Some(patient)
-    }
-
-    fn by_relationship(&self, patient: &str, writing: bool) -> Result<Standing, Stop> {
-        let request = self.request;
-        let own = self.fact(&format!("relationships/{}/{patient}", request.subject.user))?;
-        let entries = match &own {
-            Some(entries) => entries,
-            // Not asked for this patient alone; the whole list serves, if it is whole.
-            None => match self.all()? {
-                Some(entries) if !entries.truncated => entries,
-                _ => return self.need(format!("relationships/{}/{patient}", request.subject.user)),
-            },
-        };
-        let about = entries.list.iter().filter(|entry| entry.patient == patient);
-        standing(about, request.subject.kind, request.now_ms, writing).map_err(Stop::Deny)
-    }
-
-    /// Everybody a `user/` clause reaches.
-    pub(crate) fn circle(&self, limit: usize, trace: &mut Trace) -> Result<Circle, Stop> {
-        let request = self.request;
-        let Some(entries) = self.all()? else { return self.need(format!("relationships/{}", request.subject.user)) };
-        let mut ids: Vec<&str> = entries.list.iter().map(|entry| &*entry.patient).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut patients = Vec::new();
-        if let (SubjectKind::Patient, Some(id)) = (request.subject.kind, request.subject.user.strip_prefix("Patient/"))
-        {
-            patients.push((id.to_string(), Standing { reason: Reason::SelfAccess, end_ms: None }));
-        }
-        for id in ids.into_iter().filter(|id| !self.is_self(id)) {
-            let about = entries.list.iter().filter(|entry| entry.patient == id);
-            if let Ok(standing) = standing(about, request.subject.kind, request.now_ms, false) {
-                patients.push((id.to_string(), standing));
-            }
-        }
-        if entries.truncated || patients.len() > limit {
-            trace.pass(Rule::Relationship, || format!("{} reaches more than {limit} patients", request.subject.user));
-            return Ok(Circle::Unbounded);
-        }
-        trace.pass(Rule::Relationship, || format!("{} reaches {} patients", request.subject.user, patients.len()));
-        Ok(Circle::Patients(patients))
-    }
-
-    /// The user's whole list of relationships is at hand.
-    pub(crate) fn whole_list(&self) -> Result<(), Stop> {
-        match self.all()? {
-            Some(entries) if !entries.truncated => Ok(()),
-            // Of a list cut off nobody can tell who is not on it.
-            Some(_) => Err(Reason::FactMissing.into()),
-            None => self.need(format!("relationships/{}", self.request.subject.user)),
-        }
-    }
-
-    fn all(&self) -> Result<Option<&Entries<'a>>, Stop> {
-        let read = || self.fact(&format!("relationships/{}", self.request.subject.user));
-        self.list.get_or_init(read).as_ref().map(Option::as_ref).map_err(Clone::clone)
-    }
-
-    fn fact(&self, key: &str) -> Result<Option<Entries<'a>>, Stop> {
-        let Some(fact) = self.request.facts.iter().find(|fact| fact.key == key) else { return Ok(None) };
-        parse(fact.value).map(Some).map_err(|_| Stop::Deny(Reason::FactsInvalid))
-    }
-
-    fn need<T>(&self, key: String) -> Result<T, Stop> {
-        Err(if self.request.facts_final { Stop::Deny(Reason::FactMissing) } else { Stop::Needs(Vec::from([key])) })
     }
 }

@@ -1,15 +1,26 @@
-//! Which relationships are live.
+//! Which relationships are live, and how far they reach.
 //!
 //! A relationship confers access only when its kind fits the user's role, it is active, the time of
-//! the decision lies in `[start, end)`, its level is understood, and nobody who speaks of it says
+//! the decision lies in `[start, end)`, what it rests on is so, and nobody who speaks of it says
 //! otherwise: revoked or suspended anywhere beats a grant anywhere.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::access::chart::{Chart, Minority};
+use crate::access::record::{flag, instant, required, texts};
 use crate::json::{Json, Malformed, Value};
 use crate::reason::Reason;
+use crate::rule::Rule;
+use crate::settings::Settings;
 use crate::types::SubjectKind;
+
+const DAY_MS: u64 = 86_400_000;
+/// The kind by which somebody works for another user.
+const DELEGATION: &str = "delegation";
+/// Kinds that speak for a minor: limited when the minor is old enough for some privacy.
+const FOR_MINORS: [&str; 4] = ["parent", "guardian", "caregiver", "agency"];
 
 /// One relationship fact.
 #[derive(Debug, Clone)]
@@ -21,6 +32,10 @@ pub(crate) struct Entry<'a> {
     source: Cow<'a, str>,
     start_ms: Option<u64>,
     end_ms: Option<u64>,
+    exclude_types: Vec<Cow<'a, str>>,
+    exclude_labels: Vec<Cow<'a, str>>,
+    condition: Option<Condition>,
+    delegator: Option<Cow<'a, str>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +43,15 @@ enum Status {
     Active,
     Suspended,
     Revoked,
+}
+
+/// What a relationship waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    /// the patient is documented as incapacitated
+    Incapacity,
+    /// the patient is a minor
+    Minority,
 }
 
 /// The relationships of a user, as one fact gives them.
@@ -38,28 +62,97 @@ pub(crate) struct Entries<'a> {
     pub(crate) truncated: bool,
 }
 
+impl<'a> Entries<'a> {
+    /// Those about one patient.
+    pub(crate) fn about(&self, patient: &str) -> &[Entry<'a>] {
+        let start = self.list.partition_point(|entry| *entry.patient < *patient);
+        let found = self.list.get(start..).unwrap_or_default();
+        found.get(..found.partition_point(|entry| entry.patient == patient)).unwrap_or_default()
+    }
+}
+
 /// What a live relationship gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) reason: Reason,
     /// when it ends, milliseconds since 1970
     pub(crate) end_ms: Option<u64>,
+    pub(crate) limits: Limits,
+}
+
+/// What a standing does not reach.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// the types and labels of the limited level
+    pub(crate) limited: bool,
+    pub(crate) types: Vec<String>,
+    pub(crate) labels: Vec<String>,
+}
+
+impl Limits {
+    const NONE: Self = Self { limited: false, types: Vec::new(), labels: Vec::new() };
+
+    /// Take on the limits of another: what either does not reach, both together do not.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.limited |= other.limited;
+        let add = |all: &mut Vec<String>, more: &[String]| {
+            more.iter().for_each(|text| {
+                if !all.contains(text) {
+                    all.push(text.clone())
+                }
+            });
+        };
+        add(&mut self.types, &other.types);
+        add(&mut self.labels, &other.labels);
+    }
 }
 
 impl Standing {
     /// A client without a user: its scopes are all it needs.
-    pub(crate) const SYSTEM: Self = Self { reason: Reason::SystemClient, end_ms: None };
+    pub(crate) const SYSTEM: Self = Self::by(Reason::SystemClient);
+
+    /// Without an end or a limit.
+    pub(crate) const fn by(reason: Reason) -> Self {
+        Self { reason, end_ms: None, limits: Limits::NONE }
+    }
+
+    /// Both have to hold: the earlier end, the limits of both.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        self.end_ms = self.end_ms.into_iter().chain(other.end_ms).min();
+        self.limits.join(&other.limits);
+        self
+    }
+}
+
+/// By what right a user reaches a patient.
+#[derive(Debug)]
+pub(crate) enum Right<'e> {
+    /// their own
+    Own(Standing),
+    /// that of the user they work for, no more than this
+    Delegated {
+        /// `Practitioner/12`
+        delegator: &'e str,
+        standing: Standing,
+    },
+}
+
+/// What a relationship is judged by.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'x> {
+    pub(crate) role: SubjectKind,
+    pub(crate) now_ms: u64,
+    pub(crate) writing: bool,
+    pub(crate) settings: &'x Settings,
+    /// the patient's
+    pub(crate) chart: &'x Chart<'x>,
 }
 
 /// Read a relationship fact.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Entries<'_>, Malformed> {
     let json = Json::parse(bytes)?;
     let root = json.root();
-    let truncated = match root.get("truncated")?.map(Value::literal) {
-        Some(Some("true")) => true,
-        Some(Some("false")) | None => false,
-        Some(_) => return Err(Malformed),
-    };
+    let truncated = flag(root, "truncated")?.unwrap_or(false);
     let entries = root.get("entries")?.filter(|entries| entries.is_array()).ok_or(Malformed)?;
     let mut list = Vec::new();
     for value in entries.elements() {
@@ -69,6 +162,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Entries<'_>, Malformed> {
             list.push(entry(value)?);
         }
     }
+    // By patient, so that one is found without looking at all.
+    list.sort_by(|one, other| one.patient.cmp(&other.patient));
     Ok(Entries { list, truncated })
 }
 
@@ -79,6 +174,12 @@ fn entry<'a>(value: Value<'_, 'a>) -> Result<Entry<'a>, Malformed> {
         "revoked" => Status::Revoked,
         _ => return Err(Malformed),
     };
+    let condition = match value.get_string("condition")?.as_deref() {
+        None => None,
+        Some("incapacity") => Some(Condition::Incapacity),
+        Some("minority") => Some(Condition::Minority),
+        Some(_) => return Err(Malformed),
+    };
     Ok(Entry {
         patient: required(value, "patient")?,
         kind: required(value, "kind")?,
@@ -87,60 +188,52 @@ fn entry<'a>(value: Value<'_, 'a>) -> Result<Entry<'a>, Malformed> {
         source: required(value, "source")?,
         start_ms: instant(value, "start_ms")?,
         end_ms: instant(value, "end_ms")?,
+        exclude_types: texts(value, "exclude_types")?.unwrap_or_default(),
+        exclude_labels: texts(value, "exclude_labels")?.unwrap_or_default(),
+        condition,
+        delegator: value.get_string("delegator")?,
     })
 }
 
-fn required<'a>(value: Value<'_, 'a>, name: &str) -> Result<Cow<'a, str>, Malformed> {
-    value.get_string(name)?.ok_or(Malformed)
-}
-
-fn instant(value: Value<'_, '_>, name: &str) -> Result<Option<u64>, Malformed> {
-    match value.get(name)?.map(|value| value.literal().ok_or(Malformed)).transpose()? {
-        None | Some("null") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| Malformed),
-    }
-}
-
 /// The kinds that give a role access, and the reason each permits for. Of several live ones the first is told.
-///
-/// Kinds that turn on what is known of the patient (a parent's on age, an agent's on incapacity, an executor's on
-/// death) are not among them: without those facts they would outlive what they rest on.
 fn kinds(role: SubjectKind) -> &'static [(&'static str, Reason)] {
     match role {
-        SubjectKind::Patient | SubjectKind::Proxy => {
-            &[("guardian", Reason::Guardian), ("caregiver", Reason::Caregiver), ("agency", Reason::Agency)]
-        }
+        SubjectKind::Patient | SubjectKind::Proxy => &[
+            ("parent", Reason::Parent),
+            ("guardian", Reason::Guardian),
+            ("caregiver", Reason::Caregiver),
+            ("agency", Reason::Agency),
+            ("health-care-agent", Reason::HealthCareAgent),
+            ("executor", Reason::Executor),
+        ],
         SubjectKind::Provider => &[
             ("treatment", Reason::Treatment),
+            ("encounter", Reason::Encounter),
             ("care-team", Reason::CareTeam),
             ("primary-care", Reason::PrimaryCare),
             ("appointment", Reason::Appointment),
             ("department", Reason::Department),
             ("coverage", Reason::Coverage),
+            (DELEGATION, Reason::Delegation),
         ],
         SubjectKind::System => &[],
     }
 }
 
-/// What the entries about one patient give a user in a role, at a time.
-pub(crate) fn standing<'e>(
-    entries: impl Iterator<Item = &'e Entry<'e>> + Clone,
-    role: SubjectKind,
-    now_ms: u64,
-    writing: bool,
-) -> Result<Standing, Reason> {
-    let mut entries = entries.peekable();
-    if entries.peek().is_none() {
+/// What the entries about one patient give a user.
+pub(crate) fn right<'e>(entries: &'e [Entry<'e>], asking: Asking<'_>) -> Result<Right<'e>, Reason> {
+    if entries.is_empty() {
         return Err(Reason::NoRelationship);
     }
-    if entries.clone().any(|entry| entry.status == Status::Suspended) {
+    if entries.iter().any(|entry| entry.status == Status::Suspended) {
         return Err(Reason::RelationshipSuspended);
     }
     let mut failure = Reason::RelationshipKindMismatch;
-    for (kind, reason) in kinds(role) {
-        let of_kind = entries.clone().filter(|entry| entry.kind == *kind);
-        match live(of_kind, now_ms, writing) {
-            Ok(Some(end_ms)) => return Ok(Standing { reason: *reason, end_ms: end_ms.0 }),
+    for (kind, reason) in kinds(asking.role) {
+        let of_kind = entries.iter().filter(|entry| entry.kind == *kind);
+        let live = live(of_kind, asking, window_ms(kind, asking.settings));
+        match live.and_then(|live| live.map(|live| live.borne(kind, *reason, asking)).transpose()) {
+            Ok(Some(right)) => return Ok(right),
             Ok(None) => {}
             Err(reason) => failure = failure.max(reason),
         }
@@ -148,30 +241,104 @@ pub(crate) fn standing<'e>(
     Err(failure)
 }
 
-/// The end of one kind's validity.
-struct End(Option<u64>);
+/// How much longer than its period a kind counts, before and after.
+fn window_ms(kind: &str, settings: &Settings) -> u64 {
+    match kind {
+        "encounter" => settings.encounter_window_days * DAY_MS,
+        "appointment" => settings.appointment_window_days * DAY_MS,
+        _ => 0,
+    }
+}
+
+/// What the live entries of one kind come to.
+struct Live<'e> {
+    end_ms: Option<u64>,
+    limits: Limits,
+    incapacity: bool,
+    minority: bool,
+    delegators: Vec<Option<&'e str>>,
+}
+
+impl<'e> Live<'e> {
+    const EMPTY: Self =
+        Self { end_ms: None, limits: Limits::NONE, incapacity: false, minority: false, delegators: Vec::new() };
+
+    fn take_on(&mut self, entry: &'e Entry<'e>) {
+        let owned = |list: &[Cow<'e, str>]| list.iter().map(|text| String::from(&**text)).collect();
+        self.limits.join(&Limits {
+            limited: entry.level == "limited",
+            types: owned(&entry.exclude_types),
+            labels: owned(&entry.exclude_labels),
+        });
+        self.incapacity |= entry.condition == Some(Condition::Incapacity);
+        self.minority |= entry.condition == Some(Condition::Minority);
+        if entry.kind == DELEGATION {
+            self.delegators.push(entry.delegator.as_deref());
+        }
+    }
+
+    /// What it rests on is so, and its limits are those of the patient's age.
+    fn borne(mut self, kind: &str, reason: Reason, asking: Asking<'_>) -> Result<Right<'e>, Reason> {
+        let Asking { chart, settings, now_ms, .. } = asking;
+        let unmet = (self.incapacity && !chart.is_surely_incapacitated())
+            || (kind == "executor" && !chart.is_surely_deceased());
+        if unmet {
+            Rule::Condition.refuse(Reason::ConditionNotMet)?;
+        }
+        if self.minority || FOR_MINORS.contains(&kind) {
+            let minority = chart.minority(settings, now_ms);
+            self.aged(kind, minority)?;
+        }
+        let standing = Standing { reason, end_ms: self.end_ms, limits: self.limits };
+        let Some((first, others)) = self.delegators.split_first() else { return Ok(Right::Own(standing)) };
+        match first {
+            Some(delegator) if others.iter().all(|other| other == first) => {
+                Ok(Right::Delegated { delegator, standing })
+            }
+            _ => Err(Reason::DelegatorWithoutAccess),
+        }
+    }
+
+    fn aged(&mut self, kind: &str, minority: Result<Minority, Reason>) -> Result<(), Reason> {
+        let refuse = |reason| Rule::Age.refuse(reason);
+        match minority {
+            Ok(Minority::Over(reason)) if kind == "parent" => refuse(reason),
+            Ok(Minority::Over(_)) if self.minority => Rule::Condition.refuse(Reason::ConditionNotMet),
+            Ok(Minority::Over(_)) => Ok(()),
+            Ok(Minority::Minor { limited, end_ms, change_ms }) => {
+                let ends = (kind == "parent" || self.minority).then_some(end_ms);
+                let changes = FOR_MINORS.contains(&kind).then_some(change_ms);
+                self.limits.limited |= changes.is_some() && limited && Rule::Age.enforced();
+                let ends = [self.end_ms, ends.flatten(), changes.flatten()];
+                self.end_ms = ends.into_iter().flatten().min();
+                Ok(())
+            }
+            Err(reason) => refuse(reason),
+        }
+    }
+}
 
 /// `None` when there is no entry. Every source that speaks of the relationship has to hold it live;
 /// the earliest of the ends they give is its end.
 fn live<'e>(
     entries: impl Iterator<Item = &'e Entry<'e>> + Clone,
-    now_ms: u64,
-    writing: bool,
-) -> Result<Option<End>, Reason> {
+    asking: Asking<'_>,
+    window_ms: u64,
+) -> Result<Option<Live<'e>>, Reason> {
     if entries.clone().any(|entry| entry.status == Status::Revoked) {
         return Err(Reason::RelationshipRevoked);
     }
-    let mut end: Option<End> = None;
+    let mut all: Option<Live<'e>> = None;
     for entry in entries.clone() {
-        let of_source = entries.clone().filter(|other| other.source == entry.source);
+        let live = all.get_or_insert(Live::EMPTY);
         let mut failure = Reason::NoRelationship;
         let mut source_end: Option<Option<u64>> = None;
-        for one in of_source {
-            match holds(one, now_ms, writing) {
+        for one in entries.clone().filter(|other| other.source == entry.source) {
+            match holds(one, asking, window_ms) {
                 // The latest end of one source: it may record several periods.
-                Ok(()) => {
-                    source_end =
-                        Some(source_end.map_or(one.end_ms, |known| known.zip(one.end_ms).map(|(a, b)| a.max(b))))
+                Ok(end_ms) => {
+                    source_end = Some(source_end.map_or(end_ms, |known| known.zip(end_ms).map(|(a, b)| a.max(b))));
+                    live.take_on(one);
                 }
                 // One restriction in force beats every other period of the source.
                 Err(reason @ (Reason::RelationshipLevelUnsupported | Reason::RelationshipReadOnly)) => {
@@ -181,24 +348,24 @@ fn live<'e>(
             }
         }
         let source_end = source_end.ok_or(failure)?;
-        let known = end.and_then(|End(known)| known);
-        end = Some(End(known.into_iter().chain(source_end).min()));
+        live.end_ms = live.end_ms.into_iter().chain(source_end).min();
     }
-    Ok(end)
+    Ok(all)
 }
 
-/// Whether one active entry holds now.
-fn holds(entry: &Entry<'_>, now_ms: u64, writing: bool) -> Result<(), Reason> {
-    if entry.start_ms.is_some_and(|start| now_ms < start) {
+/// Whether one active entry holds now, and until when.
+fn holds(entry: &Entry<'_>, asking: Asking<'_>, window_ms: u64) -> Result<Option<u64>, Reason> {
+    let end_ms = entry.end_ms.map(|end| end.saturating_add(window_ms));
+    if entry.start_ms.is_some_and(|start| asking.now_ms < start.saturating_sub(window_ms)) {
         return Err(Reason::RelationshipNotStarted);
     }
-    if entry.end_ms.is_some_and(|end| end <= now_ms) {
+    if end_ms.is_some_and(|end| end <= asking.now_ms) {
         return Err(Reason::RelationshipEnded);
     }
     match &*entry.level {
-        "full" => Ok(()),
-        "read-only" if writing => Err(Reason::RelationshipReadOnly),
-        "read-only" => Ok(()),
+        "full" | "limited" => Ok(end_ms),
+        "read-only" if asking.writing => Err(Reason::RelationshipReadOnly),
+        "read-only" => Ok(end_ms),
         _ => Err(Reason::RelationshipLevelUnsupported),
     }
 }

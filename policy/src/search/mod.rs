@@ -15,7 +15,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::access::instance::type_reason;
+use crate::access::instance::{NAMED_MAX, type_reason};
 use crate::access::reach::{Circle, Failures, Reach, Stop};
 use crate::access::relationship::Standing;
 use crate::decide::{Permit, Walk};
@@ -52,8 +52,9 @@ impl<'a> Walk<'_, 'a> {
             Narrowing::TooMany => self.filter_answer(&mut permit, &vetted, Reason::TooManyPatients)?,
             Narrowing::NoOneRequest => self.filter_answer(&mut permit, &vetted, Reason::SearchNotNarrowable)?,
         }
-        // Rows of exclusive types may name others too, and included resources are not narrowed.
-        let beyond = vetted.includes || (on.exclusive && !self.is_system() && Rule::Exclusive.enforced());
+        // Rows of exclusive types may name others too, labels may hide some, and included resources are not narrowed.
+        let labelled = rows.iter().flat_map(|rows| rows.patients.listed()).any(|(_, to)| self.people.may_hide(to));
+        let beyond = vetted.includes || labelled || (on.exclusive && !self.is_system() && Rule::Exclusive.enforced());
         if beyond && permit.obligations.iter().all(|obligation| obligation.id != "response-filter") {
             self.filter_answer(&mut permit, &vetted, Reason::ObligationNotSupported)?;
         }
@@ -61,7 +62,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn vetted(&mut self, on: &'static ResourceType) -> Result<Vetted, Reason> {
-        match vet(self.request, self.version, on, &self.settings) {
+        match vet(self.request, self.version, on, self.settings) {
             Ok(vetted) => {
                 self.trace.pass(Rule::SearchParameters, || format!("{} judged", self.request.parameters.len()));
                 Ok(vetted)
@@ -167,6 +168,9 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn within_reach(&mut self, clause: &Clause<'a>, wanted: &[&str]) -> Result<Patients, Stop> {
+        if wanted.len() > NAMED_MAX {
+            self.people.whole_list()?;
+        }
         let mut failures = Failures::default();
         let mut patients = Vec::new();
         for patient in wanted {
@@ -245,8 +249,8 @@ fn reason_for(on: &ResourceType, rows: &[Rows<'_>]) -> (Reason, Option<u64>) {
         let end = |rows: &Rows<'_>| if let Patients::NotSpecific(end_ms) = rows.patients { end_ms } else { None };
         return (reason, rows.iter().filter_map(end).min());
     }
-    let standings: Vec<Standing> =
-        rows.iter().flat_map(|rows| rows.patients.listed()).map(|(_, standing)| *standing).collect();
+    let standings: Vec<&Standing> =
+        rows.iter().flat_map(|rows| rows.patients.listed()).map(|(_, standing)| standing).collect();
     let expires = standings.iter().filter_map(|standing| standing.end_ms).min();
     match standings.as_slice() {
         [only] => (only.reason, expires),

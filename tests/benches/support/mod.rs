@@ -41,6 +41,7 @@ pub(crate) fn decision() -> DecisionRequest {
         },
         stored: vec![Stored { key: "Observation/9".into(), content: Some(OBSERVATION.into()) }],
         relationships: Vec::new(),
+        records: Vec::new(),
         obligations: ["search-narrowing", "response-filter", "if-match", "return-minimal"].map(str::to_owned).into(),
         pin: None,
         explain: false,

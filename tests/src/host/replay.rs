@@ -34,6 +34,7 @@ impl Replay {
                 .map(|stored| Stored { key: text(&stored["key"]), content: optional_raw(&stored["content"]) })
                 .collect(),
             relationships: Vec::new(),
+            records: Vec::new(),
             obligations: list(&input["obligations"]).iter().map(text).collect(),
             pin: None,
             explain: input["explain"].as_bool().unwrap(),

@@ -38,7 +38,7 @@ const EVERYTHING: &str = "user/*.cruds patient/*.cruds";
 /// limits are too tight for what the release is asked every day.
 const CUT_SHORT_MAX: u32 = 16;
 /// Kinds of relationships, those of no rule among them.
-const KINDS: [&str; 6] = ["treatment", "care-team", "coverage", "guardian", "caregiver", "emergency"];
+const KINDS: [&str; 7] = ["treatment", "encounter", "care-team", "coverage", "guardian", "caregiver", "emergency"];
 
 /// Ways in which relationships come about, with their status.
 const ORDINARY: [(&str, &str); 1] = [("active", "ordinary")];
@@ -220,6 +220,7 @@ impl Trial<'_> {
             },
             stored: stored.collect(),
             relationships: Vec::new(),
+            records: Vec::new(),
             obligations: obligations.map(str::to_owned).into(),
             pin: None,
             explain: false,
@@ -284,7 +285,8 @@ fn content(resource_type: &str, id: &str) -> Vec<u8> {
     format!(r#"{{"resourceType":"{resource_type}","id":"{id}","status":"final"{subject}}}"#).into_bytes()
 }
 
-/// Relationships of every kind between a user and the patient, for each status and way.
+/// What is known of user, client and patient, none of which stands in the way, and relationships of every kind
+/// between user and patient, for each status and way.
 fn facts(user: &str, ways: &[(&str, &str)]) -> Vec<Fact> {
     let entry = |kind: &str, (status, via): &(&str, &str)| {
         format!(
@@ -294,5 +296,18 @@ fn facts(user: &str, ways: &[(&str, &str)]) -> Vec<Fact> {
     let entries: Vec<String> = KINDS.iter().flat_map(|kind| ways.iter().map(|way| entry(kind, way))).collect();
     let value = format!(r#"{{"entries":[{}],"truncated":false}}"#, entries.join(",")).into_bytes();
     let keys = [format!("relationships/{user}"), format!("relationships/{user}/{PATIENT}")];
-    keys.map(|key| Fact { key, value: value.clone() }).into()
+    let related = keys.map(|key| Fact { key, value: value.clone() });
+    let known = |key: String, members: &str| {
+        let value = format!(r#"{{"records":[{{"source":"invariants",{members}}}]}}"#).into_bytes();
+        Fact { key, value }
+    };
+    let active = r#""status":"active""#;
+    let chart = format!(r#""patient":"{PATIENT}","birth_date":"1980-01-01""#);
+    let people = [
+        known(format!("client/{CLIENT}"), active),
+        known(format!("user/{user}"), active),
+        known(format!("patient/{PATIENT}"), &chart),
+        known(format!("patients/{user}"), &chart),
+    ];
+    related.into_iter().chain(people).collect()
 }

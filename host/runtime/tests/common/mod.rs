@@ -103,6 +103,7 @@ pub(crate) fn request() -> DecisionRequest {
         },
         stored: Vec::new(),
         relationships: Vec::new(),
+        records: Vec::new(),
         obligations: vec!["response-filter".into()],
         pin: None,
         explain: false,

@@ -1,5 +1,6 @@
 //! `/admin/v1`: what administrators see and change. Every change is itself a record in the log.
 
+pub mod records;
 pub mod relationships;
 pub mod releases;
 pub mod rollout;

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, State as Shared};
 use axum::http::HeaderMap;
-use chartgate_model::{Millis, Relationship};
+use chartgate_model::{Millis, Relationship, Terms};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -23,7 +23,7 @@ use crate::store::{Cursor, Effect, Filter, relationships};
 /// Lines of one bulk request.
 const BULK_LINES_MAX: usize = 10_000;
 
-/// A relationship of the directory. Tenant, user, patient and kind together are its key.
+/// A relationship of the directory. Tenant, user, patient, kind and basis together are its key.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RelationshipBody {
@@ -36,7 +36,7 @@ pub struct RelationshipBody {
     pub patient: String,
     /// `treatment`, `care-team`, `guardian`, …
     pub kind: String,
-    /// `full`, `read-only`
+    /// `full`, `limited`, `read-only`
     #[serde(default = "full")]
     pub level: String,
     /// `active`, `suspended`, `revoked`
@@ -49,6 +49,21 @@ pub struct RelationshipBody {
     pub start: Option<String>,
     /// holds until here, exclusive, RFC 3339
     pub end: Option<String>,
+    /// what it rests on: a resource, a document; part of the key
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub basis: String,
+    /// resource types it does not reach
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_types: Vec<String>,
+    /// codes of security labels it does not reach
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_labels: Vec<String>,
+    /// `incapacity` or `minority` of the patient: it holds only then
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// of the kind `delegation`: for whom the user works, `Practitioner/12`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegator: Option<String>,
 }
 
 fn default_tenant() -> String {
@@ -58,9 +73,26 @@ fn default_tenant() -> String {
 impl RelationshipBody {
     /// The wire form of a relationship of a tenant.
     pub fn of(tenant: &str, relationship: &Relationship) -> Self {
-        let Relationship { user, patient, kind, level, status, via, source: _, start, end } = relationship.clone();
+        let Relationship { user, patient, kind, level, status, via, source: _, start, end, terms } =
+            relationship.clone();
+        let Terms { basis, exclude_types, exclude_labels, condition, delegator } = terms;
         let (start, end) = (start.map(Millis::to_rfc3339), end.map(Millis::to_rfc3339));
-        Self { tenant: tenant.to_owned(), user, patient, kind, level, status, via, start, end }
+        Self {
+            tenant: tenant.to_owned(),
+            user,
+            patient,
+            kind,
+            level,
+            status,
+            via,
+            start,
+            end,
+            basis,
+            exclude_types,
+            exclude_labels,
+            condition,
+            delegator,
+        }
     }
 
     /// The relationship, if its times can be read.
@@ -69,10 +101,12 @@ impl RelationshipBody {
             text.map(|text| Millis::parse(&text).map_err(|error| Problem::member(member, error.to_string())))
                 .transpose()
         };
-        let Self { tenant, user, patient, kind, level, status, via, start, end } = self;
+        let Self { tenant, user, patient, kind, level, status, via, start, end, .. } = self;
+        let Self { basis, exclude_types, exclude_labels, condition, delegator, .. } = self;
+        let terms = Terms { basis, exclude_types, exclude_labels, condition, delegator };
         let (start, end) = (time("start", start)?, time("end", end)?);
         let source = relationships::SOURCE.into();
-        Ok((tenant, Relationship { user, patient, kind, level, status, via, source, start, end }))
+        Ok((tenant, Relationship { user, patient, kind, level, status, via, source, start, end, terms }))
     }
 }
 
@@ -143,7 +177,10 @@ pub(in crate::http) async fn put(
     let actor = state.administrator(&headers, peer, &["operator"])?;
     let bytes = read_json(&headers, body, state.limits.body_bytes).await?;
     let (tenant, given) = line(&bytes)?.read()?;
-    let before = state.store.get(&tenant, &given.user, &given.patient, &given.kind).map_err(store_problem)?;
+    let before = state
+        .store
+        .get(&tenant, &given.user, &given.patient, &given.kind, &given.terms.basis)
+        .map_err(store_problem)?;
     let change = state.store.put(&tenant, &given, (state.edge.now)()).map_err(store_problem)?;
     let made = ChangeMade {
         action: "relationship-put",
@@ -165,6 +202,8 @@ pub(in crate::http) struct Key {
     user: String,
     patient: String,
     kind: String,
+    /// none when absent
+    basis: Option<String>,
 }
 
 /// Remove one relationship from the directory. To end access and keep the row, put `status: revoked`.
@@ -178,8 +217,9 @@ pub(in crate::http) async fn delete(
     let actor = state.administrator(&headers, peer, &["operator"])?;
     let Query(key) = key.map_err(|error| Problem::member("query", error.body_text()))?;
     let tenant = key.tenant.unwrap_or_else(default_tenant);
-    let before = state.store.get(&tenant, &key.user, &key.patient, &key.kind).map_err(store_problem)?;
-    let change = state.store.delete(&tenant, &key.user, &key.patient, &key.kind).map_err(store_problem)?;
+    let basis = key.basis.as_deref().unwrap_or_default();
+    let before = state.store.get(&tenant, &key.user, &key.patient, &key.kind, basis).map_err(store_problem)?;
+    let change = state.store.delete(&tenant, &key.user, &key.patient, &key.kind, basis).map_err(store_problem)?;
     let made = ChangeMade {
         action: "relationship-delete",
         subject: &subject(&key.user, &key.patient, &key.kind),
@@ -248,7 +288,7 @@ fn subject(user: &str, patient: &str, kind: &str) -> String {
     format!("relationships/{user}/{patient}/{kind}")
 }
 
-fn changed(effect: &Effect, revision: u64) -> Changed {
+pub(super) fn changed(effect: &Effect, revision: u64) -> Changed {
     let count = |wanted: bool| usize::from(wanted);
     Changed {
         created: count(matches!(effect, Effect::Created)),

@@ -1,0 +1,127 @@
+//! What FHIR resources say about people: relationships, and records of patients and users.
+//!
+//! Pure, and the same wherever the resources come from: a file that is imported, or a live server. What cannot be
+//! read without doubt is rejected with its reason, and gives nothing.
+
+mod care;
+mod consent;
+mod patient;
+mod read;
+mod user;
+
+use chartgate_model::{RecordClass, Relationship, Terms};
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+
+use read::Resource;
+
+/// Resource types something can be derived from.
+pub const TYPES: [&str; 10] = [
+    "Appointment",
+    "CareTeam",
+    "Consent",
+    "Encounter",
+    "Group",
+    "Patient",
+    "Person",
+    "Practitioner",
+    "PractitionerRole",
+    "RelatedPerson",
+];
+
+/// What one resource says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Derived {
+    /// the resource, `Encounter/9`: all relationships it gives are its, and what it gave before is gone
+    pub origin: String,
+    /// the relationships it gives now; none where it is cancelled, ended by mistake or about nobody known
+    pub relationships: Vec<Relationship>,
+    /// what it says of patients and users
+    pub records: Vec<Patch>,
+}
+
+/// Members of a record that a resource speaks of; those it is silent about keep what they have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patch {
+    /// whose record
+    pub class: RecordClass,
+    /// `123`, `Practitioner/17`
+    pub id: String,
+    /// members to set; `null` takes one away
+    pub members: Map<String, Value>,
+}
+
+/// How resources are to be read.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// absolute URL of the server: references below it are local
+    pub base: Option<String>,
+    /// zone of dates without one, and of patients
+    pub zone: TimeZone,
+    /// its name, `America/New_York`
+    pub zone_name: Option<String>,
+}
+
+/// Why a resource gives nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reject {
+    /// no JSON object with a type and an id
+    #[error("not a FHIR resource with a type and an id")]
+    NotAResource,
+    /// nothing is derived from this type
+    #[error("nothing is known about people from a `{0}`")]
+    Type(String),
+    /// an element is missing
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    /// an element cannot be read
+    #[error("`{element}` is not {expected}")]
+    Element {
+        /// the element, `period.start`
+        element: &'static str,
+        /// what it should be
+        expected: &'static str,
+    },
+    /// it says something that would be lost
+    #[error("`{0}` cannot be taken over")]
+    Unsupported(&'static str),
+}
+
+/// Read what a resource says about people.
+pub fn derive(resource: &Value, reading: &Reading) -> Result<Derived, Reject> {
+    let resource = Resource::new(resource, reading)?;
+    let origin = resource.origin();
+    let (relationships, records) = match resource.kind {
+        "Appointment" => (care::appointment(&resource)?, Vec::new()),
+        "CareTeam" => (care::care_team(&resource)?, Vec::new()),
+        "Encounter" => (care::encounter(&resource)?, Vec::new()),
+        "Group" => (care::group(&resource)?, Vec::new()),
+        "Consent" => (consent::consent(&resource)?, Vec::new()),
+        "Patient" => (patient::primary_care(&resource)?, vec![patient::record(&resource)?]),
+        "Person" => (Vec::new(), user::person(&resource)?),
+        "Practitioner" => (Vec::new(), vec![user::practitioner(&resource)?]),
+        "PractitionerRole" => (Vec::new(), vec![user::practitioner_role(&resource)?]),
+        "RelatedPerson" => (Vec::new(), vec![user::related_person(&resource)?]),
+        other => return Err(Reject::Type(other.to_owned())),
+    };
+    Ok(Derived { origin, relationships, records })
+}
+
+/// A relationship that a resource gives, in full and without limits.
+fn relationship(user: &str, patient: &str, kind: &str, origin: &str) -> Relationship {
+    Relationship {
+        user: user.to_owned(),
+        patient: patient.to_owned(),
+        kind: kind.to_owned(),
+        level: "full".into(),
+        status: "active".into(),
+        via: "ordinary".into(),
+        source: String::new(),
+        start: None,
+        end: None,
+        terms: Terms { basis: origin.to_owned(), ..Terms::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests;

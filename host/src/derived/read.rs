@@ -1,0 +1,141 @@
+//! Elements of resources, read strictly.
+
+use chartgate_model::Millis;
+use jiff::civil::Date;
+use serde_json::Value;
+
+use super::{Reading, Reject};
+use crate::store::validate::is_id;
+
+/// A resource and how to read it.
+pub(super) struct Resource<'a> {
+    pub(super) kind: &'a str,
+    pub(super) id: &'a str,
+    pub(super) value: &'a Value,
+    pub(super) reading: &'a Reading,
+}
+
+/// When something holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Period {
+    /// inclusive
+    pub(super) start: Option<Millis>,
+    /// exclusive
+    pub(super) end: Option<Millis>,
+}
+
+impl<'a> Resource<'a> {
+    pub(super) fn new(value: &'a Value, reading: &'a Reading) -> Result<Self, Reject> {
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        match (text("resourceType"), text("id")) {
+            (Some(kind), Some(id)) if is_id(id) => Ok(Self { kind, id, value, reading }),
+            _ => Err(Reject::NotAResource),
+        }
+    }
+
+    /// `Encounter/9`
+    pub(super) fn origin(&self) -> String {
+        format!("{}/{}", self.kind, self.id)
+    }
+
+    pub(super) fn text(&self, element: &'static str) -> Result<Option<&'a str>, Reject> {
+        text(self.value, element)
+    }
+
+    /// The status, which has to be there.
+    pub(super) fn status(&self) -> Result<&'a str, Reject> {
+        self.text("status")?.ok_or(Reject::Missing("status"))
+    }
+
+    pub(super) fn flag(&self, element: &'static str) -> Result<Option<bool>, Reject> {
+        match self.value.get(element) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(Reject::Element { element, expected: "true or false" }),
+        }
+    }
+
+    pub(super) fn period(&self, element: &'static str) -> Result<Period, Reject> {
+        period(self.value.get(element), self.reading)
+    }
+
+    /// Type and id of the local resource a Reference names; `None` for everything else.
+    pub(super) fn local(&self, reference: Option<&'a Value>) -> Option<(&'a str, &'a str)> {
+        let text = reference?.get("reference")?.as_str()?;
+        let base = self.reading.base.as_deref();
+        let below = base.and_then(|base| text.strip_prefix(base)).and_then(|rest| rest.strip_prefix('/'));
+        let (kind, id) = below.unwrap_or(text).split_once('/')?;
+        (kind.bytes().all(|b| b.is_ascii_alphabetic()) && is_id(id)).then_some((kind, id))
+    }
+
+    /// The patient an element names.
+    pub(super) fn patient(&self, element: &'static str) -> Result<&'a str, Reject> {
+        let reference = self.value.get(element).ok_or(Reject::Missing(element))?;
+        match self.local(Some(reference)) {
+            Some(("Patient", id)) => Ok(id),
+            _ => Err(Reject::Element { element, expected: "a local reference to a Patient" }),
+        }
+    }
+}
+
+pub(super) fn text<'v>(value: &'v Value, element: &'static str) -> Result<Option<&'v str>, Reject> {
+    match value.get(element) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Reject::Element { element, expected: "a string" }),
+    }
+}
+
+/// The elements of a list, none where there is none.
+pub(super) fn list<'v>(value: &'v Value, element: &'static str) -> Result<&'v [Value], Reject> {
+    match value.get(element) {
+        None => Ok(&[]),
+        Some(Value::Array(list)) => Ok(list),
+        Some(_) => Err(Reject::Element { element, expected: "a list" }),
+    }
+}
+
+/// The codes of a list of codings.
+pub(super) fn codes(codings: &[Value]) -> impl Iterator<Item = &str> {
+    codings.iter().filter_map(|coding| coding.get("code")?.as_str())
+}
+
+/// A Period. An end of low precision includes all of its day, month or year (FHIR R4, data type `Period`).
+pub(super) fn period(value: Option<&Value>, reading: &Reading) -> Result<Period, Reject> {
+    let Some(value) = value else { return Ok(Period::default()) };
+    let at = |name, late, expected| {
+        let text = value.get(name).map(|text| text.as_str().unwrap_or_default());
+        text.map(|text| instant(text, late, reading).ok_or(Reject::Element { element: name, expected })).transpose()
+    };
+    let (start, end) = (at("start", false, "a dateTime")?, at("end", true, "a dateTime")?);
+    match (start, end) {
+        (Some(start), Some(end)) if start >= end => {
+            Err(Reject::Element { element: "period", expected: "a period that ends after it starts" })
+        }
+        _ => Ok(Period { start, end }),
+    }
+}
+
+/// When a dateTime begins or, `late`, ends.
+pub(super) fn instant(text: &str, late: bool, reading: &Reading) -> Option<Millis> {
+    if text.contains('T') {
+        return Millis::parse(text).ok();
+    }
+    let mut parts = text.split('-');
+    let mut number = |length: usize| match parts.next() {
+        None => Some(None),
+        Some(part) if part.len() == length => part.parse::<i16>().ok().map(Some),
+        Some(_) => None,
+    };
+    let (year, month, day) = (number(4)??, number(2)?, number(2)?);
+    let small = |part: Option<i16>| i8::try_from(part.unwrap_or(1)).ok();
+    let first = Date::new(year, small(month)?, small(day)?).ok()?;
+    let date = match (late, month, day) {
+        (false, ..) => first,
+        (true, None, _) => first.checked_add(jiff::Span::new().years(1)).ok()?,
+        (true, _, None) => first.checked_add(jiff::Span::new().months(1)).ok()?,
+        (true, ..) => first.tomorrow().ok()?,
+    };
+    let midnight = reading.zone.to_timestamp(date.to_datetime(jiff::civil::Time::midnight())).ok()?;
+    u64::try_from(midnight.as_millisecond()).ok().map(Millis)
+}

@@ -1,0 +1,221 @@
+//! What is known of a patient: which chart is theirs now, whether it is open to apps at all, and how old they are.
+
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use crate::access::age::{Age, BirthDate, Offset};
+use crate::access::record::{flag, instant, number, records, required, texts};
+use crate::json::{Json, Malformed, Value};
+use crate::reason::Reason;
+use crate::settings::Settings;
+
+/// Charts merged into one another that are followed.
+const MERGES_MAX: usize = 5;
+
+/// What one source knows of a patient.
+#[derive(Debug, Clone)]
+struct Record<'a> {
+    patient: Cow<'a, str>,
+    active: bool,
+    born: Option<BirthDate>,
+    offset: Option<Offset>,
+    deceased: bool,
+    merged_into: Option<Cow<'a, str>>,
+    restriction: Option<Restriction<'a>>,
+    test: bool,
+    app_access_blocked: bool,
+    emancipated: bool,
+    incapacitated: bool,
+    as_of_ms: Option<u64>,
+}
+
+/// Only some may open the chart.
+#[derive(Debug, Clone)]
+struct Restriction<'a> {
+    allow: Vec<Cow<'a, str>>,
+    until_ms: Option<u64>,
+}
+
+/// Records of patients and of those they were merged into, as one fact gives them.
+#[derive(Debug, Clone)]
+pub(crate) struct Charts<'a> {
+    records: Vec<Record<'a>>,
+}
+
+/// One patient's chart, by all sources.
+#[derive(Debug)]
+pub(crate) struct Chart<'c> {
+    pub(crate) patient: String,
+    records: &'c [Record<'c>],
+}
+
+impl<'a> Charts<'a> {
+    /// Read a fact about patients.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let json = Json::parse(bytes)?;
+        let mut records = records(json.root())?.map(record).collect::<Result<Vec<_>, _>>()?;
+        // By patient, so that one is found without looking at all.
+        records.sort_by(|one, other| one.patient.cmp(&other.patient));
+        Ok(Self { records })
+    }
+
+    /// Nothing is known of anybody.
+    pub(crate) const EMPTY: Self = Self { records: Vec::new() };
+
+    pub(crate) fn knows(&self, patient: &str) -> bool {
+        !self.of(patient).is_empty()
+    }
+
+    fn of(&self, patient: &str) -> &[Record<'a>] {
+        let start = self.records.partition_point(|record| *record.patient < *patient);
+        let found = self.records.get(start..).unwrap_or_default();
+        found.get(..found.partition_point(|record| record.patient == patient)).unwrap_or_default()
+    }
+
+    /// The chart a patient's data belong to now: their own, or the one it was merged into.
+    ///
+    /// SECURITY: who says that two charts are one is believed only where it leads somewhere for certain. A wrong
+    /// step would open another human's chart.
+    pub(crate) fn survivor(&self, patient: &str) -> Result<Chart<'_>, Reason> {
+        let mut at = patient;
+        for step in 0..=MERGES_MAX {
+            let records = self.of(at);
+            let mut next = records.iter().map(|record| record.merged_into.as_deref());
+            let first = next.next().flatten();
+            if next.any(|other| other != first) || (step > 0 && records.is_empty()) {
+                return Err(Reason::MergeUnresolved);
+            }
+            match first {
+                None => return Ok(Chart { patient: at.to_string(), records }),
+                Some(into) => at = into,
+            }
+        }
+        // Too long, or a circle.
+        Err(Reason::MergeUnresolved)
+    }
+}
+
+impl Chart<'_> {
+    /// A patient nothing is known of.
+    pub(crate) fn unknown(patient: &str) -> Self {
+        Self { patient: patient.to_string(), records: &[] }
+    }
+
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(crate) fn oldest_ms(&self) -> Option<u64> {
+        self.records.iter().filter_map(|record| record.as_of_ms).min()
+    }
+
+    pub(crate) fn is_test(&self) -> bool {
+        self.records.iter().any(|record| record.test)
+    }
+
+    /// Whether apps of patients and proxies may open it at all. An executor acts for somebody who died.
+    pub(crate) fn open_to_portal(&self, executor: bool) -> Result<(), Reason> {
+        let any = |says: fn(&Record<'_>) -> bool| self.records.iter().any(|record| says(record));
+        if any(|record| !record.active) {
+            return Err(Reason::PatientInactive);
+        }
+        if any(|record| record.app_access_blocked) {
+            return Err(Reason::AppAccessBlocked);
+        }
+        if any(|record| record.deceased) && !executor {
+            return Err(Reason::PatientDeceased);
+        }
+        Ok(())
+    }
+
+    /// Whether no restriction in force keeps a user out.
+    pub(crate) fn admits(&self, user: &str, now_ms: u64) -> bool {
+        let restrictions = self.records.iter().filter_map(|record| record.restriction.as_ref());
+        let mut in_force = restrictions.filter(|restriction| restriction.until_ms.is_none_or(|until| now_ms < until));
+        in_force.all(|restriction| restriction.allow.iter().any(|allowed| allowed == user))
+    }
+
+    /// Dead by every record, and there is one.
+    pub(crate) fn is_surely_deceased(&self) -> bool {
+        self.all(|record| record.deceased)
+    }
+
+    /// Incapacitated by every record, and there is one.
+    pub(crate) fn is_surely_incapacitated(&self) -> bool {
+        self.all(|record| record.incapacitated)
+    }
+
+    fn is_surely_emancipated(&self) -> bool {
+        self.all(|record| record.emancipated)
+    }
+
+    fn all(&self, says: fn(&Record<'_>) -> bool) -> bool {
+        !self.is_unknown() && self.records.iter().all(|record| says(record))
+    }
+
+    fn ages(&self, now_ms: u64) -> impl Iterator<Item = Option<Age>> {
+        self.records.iter().map(move |record| record.born.map(|born| Age { born, offset: record.offset, now_ms }))
+    }
+
+    /// Whether the patient is old enough for access of their own, as far as their age is known.
+    pub(crate) fn is_old_enough(&self, settings: &Settings, now_ms: u64) -> bool {
+        self.ages(now_ms).flatten().all(|age| age.is_surely(settings.own_access_from_age))
+    }
+
+    /// What a patient's age makes of the authority of others over them.
+    pub(crate) fn minority(&self, settings: &Settings, now_ms: u64) -> Result<Minority, Reason> {
+        if self.is_unknown() || self.is_surely_emancipated() {
+            let reason = if self.is_unknown() { Reason::PatientOfAge } else { Reason::PatientEmancipated };
+            return Ok(Minority::Over(reason));
+        }
+        let ages = self.ages(now_ms).collect::<Option<Vec<_>>>().ok_or(Reason::BirthDateUnknown)?;
+        if ages.iter().any(|age| age.may_be(settings.age_of_majority)) {
+            return Ok(Minority::Over(Reason::PatientOfAge));
+        }
+        let limited = ages.iter().any(|age| age.may_be(settings.limited_from_age));
+        let next = if limited { settings.age_of_majority } else { settings.limited_from_age };
+        let end = |years| ages.iter().map(|age| age.end_ms(years)).min();
+        Ok(Minority::Minor { limited, end_ms: end(settings.age_of_majority), change_ms: end(next) })
+    }
+}
+
+/// Whether a patient is a minor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Minority {
+    /// an adult by age, or for another reason
+    Over(Reason),
+    /// a minor
+    Minor {
+        /// old enough for some privacy of their own
+        limited: bool,
+        /// when minority ends
+        end_ms: Option<u64>,
+        /// when `limited` changes or minority ends
+        change_ms: Option<u64>,
+    },
+}
+
+fn record<'a>(value: Value<'_, 'a>) -> Result<Record<'a>, Malformed> {
+    let says = |name| Ok(flag(value, name)?.unwrap_or(false));
+    let utc_offset_s = number(value, "utc_offset_s")?;
+    let until_ms = instant(value, "offset_until_ms")?;
+    Ok(Record {
+        patient: required(value, "patient")?,
+        active: flag(value, "active")?.unwrap_or(true),
+        born: value.get_string("birth_date")?.map(|text| BirthDate::parse(&text)).transpose()?,
+        offset: utc_offset_s.map(|utc_offset_s| Offset { utc_offset_s, until_ms }),
+        deceased: says("deceased")?,
+        merged_into: value.get_string("merged_into")?,
+        restriction: value.get("restriction")?.map(restriction).transpose()?,
+        test: says("test")?,
+        app_access_blocked: says("app_access_blocked")?,
+        emancipated: says("emancipated")?,
+        incapacitated: says("incapacitated")?,
+        as_of_ms: instant(value, "as_of_ms")?,
+    })
+}
+
+fn restriction<'a>(value: Value<'_, 'a>) -> Result<Restriction<'a>, Malformed> {
+    Ok(Restriction { allow: texts(value, "allow")?.ok_or(Malformed)?, until_ms: instant(value, "until_ms")? })
+}
