@@ -13,6 +13,7 @@ pub mod derived;
 pub mod edge;
 pub mod facts;
 pub mod http;
+pub mod import;
 pub mod people;
 pub mod rollout;
 pub mod store;

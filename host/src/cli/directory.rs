@@ -23,6 +23,8 @@ pub(super) enum Verb {
     Revoke(Revoke),
     /// List relationships
     List(List),
+    /// Take over what FHIR resources say about people
+    Import(super::import::Files),
     /// Set what is known of a patient, a user or a client
     Set(super::records::Set),
     /// Show what is known of one
@@ -109,6 +111,7 @@ pub(super) fn run(verb: Verb) -> anyhow::Result<Ended> {
         Verb::Grant(grant) => self::grant(&grant),
         Verb::Revoke(revoke) => self::revoke(&revoke),
         Verb::List(list) => self::list(&list),
+        Verb::Import(files) => super::import::run(&files),
         Verb::Set(set) => super::records::set(&set),
         Verb::Show(one) => super::records::show(&one),
         Verb::Forget(one) => super::records::forget(&one),

@@ -6,6 +6,7 @@ mod decide;
 mod demo;
 mod directory;
 mod explain;
+mod import;
 mod policy;
 mod records;
 mod serve;

@@ -1,1 +1,306 @@
+//! What each type says, and what it is rejected for.
 
+use chartgate_model::Millis;
+use serde_json::{Value, json};
+
+use super::{Derived, Reading, derive};
+use crate::people::zone;
+
+fn reading() -> Reading {
+    let name = "America/New_York";
+    Reading { base: Some("https://ehr.example/fhir".into()), zone: zone(name).unwrap(), zone_name: Some(name.into()) }
+}
+
+fn derived(resource: Value) -> Result<Derived, String> {
+    derive(&resource, &reading()).map_err(|error| error.to_string())
+}
+
+/// `user patient kind start end` of each relationship; `-` for none.
+fn related(resource: Value) -> Vec<String> {
+    let time = |at: Option<Millis>| at.map_or("-".into(), Millis::to_rfc3339);
+    let derived = derived(resource).unwrap();
+    let line = |row: &chartgate_model::Relationship| {
+        assert_eq!(row.terms.basis, derived.origin);
+        format!("{} {} {} {} {}", row.user, row.patient, row.kind, time(row.start), time(row.end))
+    };
+    derived.relationships.iter().map(line).collect()
+}
+
+/// `class/id` and members of each record.
+fn records(resource: Value) -> Vec<(String, Value)> {
+    let patches = derived(resource).unwrap().records;
+    patches
+        .into_iter()
+        .map(|patch| (format!("{}/{}", patch.class.code(), patch.id), Value::Object(patch.members)))
+        .collect()
+}
+
+fn with(base: &Value, more: Value) -> Value {
+    let mut changed = base.clone();
+    for (name, value) in more.as_object().unwrap() {
+        changed[name] = value.clone();
+    }
+    changed
+}
+
+#[test]
+fn a_patient_says_what_their_record_holds() {
+    let patient = json!({
+        "resourceType": "Patient", "id": "123", "birthDate": "1980-02", "deceasedDateTime": "2020",
+        "active": false, "meta": { "security": [{ "code": "HTEST" }] },
+        "link": [
+            { "type": "seealso", "other": { "reference": "Patient/1" } },
+            { "type": "refer", "other": { "reference": "Patient/2" } },
+            { "type": "replaces", "other": { "reference": "Patient/3" } },
+            { "type": "replaced-by", "other": { "reference": "https://ehr.example/fhir/Patient/4" } },
+        ],
+        "generalPractitioner": [
+            { "reference": "Practitioner/14" }, { "reference": "Organization/1" },
+            { "reference": "https://other.example/Practitioner/15" },
+        ],
+    });
+    let members = json!({
+        "active": false, "birth_date": "1980-02", "deceased": true, "merged_into": "4", "test": true,
+        "zone": "America/New_York",
+    });
+    assert_eq!(records(patient.clone()), [("patient/123".to_owned(), members)]);
+    assert_eq!(related(patient), ["Practitioner/14 123 primary-care - -"]);
+    let plain = json!({ "resourceType": "Patient", "id": "9" });
+    let members = json!({
+        "active": true, "birth_date": null, "deceased": false, "merged_into": null, "test": false,
+        "zone": "America/New_York",
+    });
+    assert_eq!(records(plain), [("patient/9".to_owned(), members)]);
+}
+
+#[test]
+fn a_chart_that_was_replaced_by_two_or_by_nobody_known_is_rejected() {
+    let replaced = |others: &[&str]| {
+        let link = |other: &&str| json!({ "type": "replaced-by", "other": { "reference": other } });
+        derived(json!({ "resourceType": "Patient", "id": "1", "link": others.iter().map(link).collect::<Vec<_>>() }))
+    };
+    assert!(replaced(&["Patient/2", "Patient/2"]).is_ok());
+    for others in [&["Patient/2", "Patient/3"][..], &["Patient/1"], &["https://x.example/Patient/2"], &["Group/2"]] {
+        assert!(replaced(others).unwrap_err().contains("link"), "{others:?}");
+    }
+}
+
+#[test]
+fn users_are_there_as_long_as_their_resource_says() {
+    let role = json!({
+        "resourceType": "PractitionerRole", "id": "4", "active": true,
+        "period": { "start": "2026-01-01", "end": "2026-12-31" },
+    });
+    // The days are those of New York, and the last one counts.
+    let members = json!({
+        "status": "active", "start": "2026-01-01T05:00:00Z", "end": "2027-01-01T05:00:00Z", "roles": ["provider"],
+    });
+    assert_eq!(records(role), [("user/PractitionerRole/4".to_owned(), members)]);
+    let gone = json!({ "resourceType": "Practitioner", "id": "17", "active": false });
+    let members = json!({ "status": "inactive", "start": null, "end": null, "roles": ["provider"] });
+    assert_eq!(records(gone), [("user/Practitioner/17".to_owned(), members)]);
+    let related_person = json!({
+        "resourceType": "RelatedPerson", "id": "5", "patient": { "reference": "Patient/123" },
+        "relationship": [{ "coding": [{ "code": "PRN" }] }], "period": { "end": "2026" },
+    });
+    let members = json!({ "status": "active", "start": null, "end": "2027-01-01T05:00:00Z", "roles": ["proxy"] });
+    assert_eq!(records(related_person.clone()), [("user/RelatedPerson/5".to_owned(), members)]);
+    assert_eq!(related(related_person), [""; 0], "a RelatedPerson is described, not entitled");
+}
+
+#[test]
+fn a_person_ties_charts_together_where_the_link_is_certain() {
+    let person = json!({
+        "resourceType": "Person", "id": "p", "link": [
+            { "target": { "reference": "Patient/1" }, "assurance": "level4" },
+            { "target": { "reference": "Patient/2" }, "assurance": "level3" },
+            { "target": { "reference": "Patient/3" }, "assurance": "level2" },
+            { "target": { "reference": "Practitioner/17" } },
+        ],
+    });
+    let expected = [
+        // What closes a provider's own chart is believed at once, what opens one is not.
+        ("user/Person/p", json!({ "charts": ["1", "2", "3"], "status": "active" })),
+        ("user/Patient/1", json!({ "charts": ["2"] })),
+        ("user/Patient/2", json!({ "charts": ["1"] })),
+        ("user/Practitioner/17", json!({ "charts": ["1", "2", "3"] })),
+    ];
+    assert_eq!(records(person.clone()), expected.map(|(id, members)| (id.to_owned(), members)));
+    let inactive = records(with(&person, json!({ "active": false })));
+    assert_eq!(inactive, [("user/Person/p".to_owned(), json!({ "charts": [], "status": "inactive" }))]);
+}
+
+#[test]
+fn an_encounter_counts_from_its_start_for_those_who_take_part() {
+    let encounter = json!({
+        "resourceType": "Encounter", "id": "9", "status": "in-progress", "subject": { "reference": "Patient/123" },
+        "period": { "start": "2026-11-01T08:00:00Z" },
+        "participant": [
+            { "individual": { "reference": "Practitioner/12" } },
+            { "individual": { "reference": "Practitioner/13" },
+              "period": { "start": "2026-11-02T08:00:00Z", "end": "2026-11-03T08:00:00Z" } },
+            { "individual": { "reference": "RelatedPerson/5" } },
+            { "actor": { "reference": "PractitionerRole/4" } },
+        ],
+    });
+    assert_eq!(
+        related(encounter.clone()),
+        [
+            "Practitioner/12 123 encounter 2026-11-01T08:00:00Z -",
+            "Practitioner/13 123 encounter 2026-11-02T08:00:00Z 2026-11-03T08:00:00Z",
+            "PractitionerRole/4 123 encounter 2026-11-01T08:00:00Z -",
+        ]
+    );
+    for status in ["cancelled", "entered-in-error", "unknown"] {
+        assert_eq!(related(with(&encounter, json!({ "status": status }))), [""; 0], "{status}");
+    }
+    for (more, said) in [
+        (json!({ "status": null }), "status"),
+        (json!({ "period": {} }), "period.start"),
+        (json!({ "subject": { "reference": "Group/1" } }), "subject"),
+        (json!({ "subject": { "reference": "https://other.example/Patient/123" } }), "subject"),
+        (json!({ "period": { "start": "soon" } }), "start"),
+        (json!({ "period": { "start": "2026-02-02", "end": "2026-01-01" } }), "period"),
+    ] {
+        let error = derived(with(&encounter, more)).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn a_care_team_at_work_counts_for_its_people() {
+    let team = json!({
+        "resourceType": "CareTeam", "id": "7", "status": "active", "subject": { "reference": "Patient/123" },
+        "period": { "end": "2026-11-30" },
+        "participant": [
+            { "member": { "reference": "Practitioner/12" } },
+            { "member": { "reference": "Practitioner/13" }, "period": { "end": "2026-11-10T00:00:00Z" } },
+            { "member": { "reference": "Practitioner/14" }, "period": { "start": "2027-01-01" } },
+            { "member": { "reference": "CareTeam/8" } },
+            { "member": { "reference": "Organization/1" } },
+            { "member": { "reference": "Patient/123" } },
+        ],
+    });
+    assert_eq!(
+        related(team.clone()),
+        [
+            "Practitioner/12 123 care-team - 2026-12-01T05:00:00Z",
+            "Practitioner/13 123 care-team - 2026-11-10T00:00:00Z",
+        ]
+    );
+    for status in [json!("inactive"), json!("proposed"), Value::Null] {
+        let mut other = with(&team, json!({ "status": status }));
+        if status.is_null() {
+            other.as_object_mut().unwrap().remove("status");
+        }
+        assert_eq!(related(other), [""; 0]);
+    }
+}
+
+#[test]
+fn an_appointment_ties_its_patients_to_its_people() {
+    let appointment = json!({
+        "resourceType": "Appointment", "id": "3", "status": "booked", "start": "2026-12-01T09:00:00Z",
+        "end": "2026-12-01T09:30:00Z", "participant": [
+            { "actor": { "reference": "Patient/123" }, "status": "accepted" },
+            { "actor": { "reference": "Practitioner/12" }, "status": "accepted" },
+            { "actor": { "reference": "Practitioner/13" }, "status": "declined" },
+            { "actor": { "reference": "Location/1" }, "status": "accepted" },
+        ],
+    });
+    let row = "Practitioner/12 123 appointment 2026-12-01T09:00:00Z 2026-12-01T09:30:00Z";
+    assert_eq!(related(appointment.clone()), [row]);
+    for status in ["cancelled", "noshow", "proposed", "entered-in-error", "waitlist"] {
+        assert_eq!(related(with(&appointment, json!({ "status": status }))), [""; 0], "{status}");
+    }
+    assert!(derived(with(&appointment, json!({ "end": "2026-12-01T09:00:00Z" }))).unwrap_err().contains("end"));
+}
+
+#[test]
+fn a_group_is_the_panel_of_who_manages_it() {
+    let group = json!({
+        "resourceType": "Group", "id": "2", "type": "person", "actual": true,
+        "managingEntity": { "reference": "PractitionerRole/4" }, "member": [
+            { "entity": { "reference": "Patient/1" }, "period": { "start": "2026-01-01" } },
+            { "entity": { "reference": "Patient/2" }, "inactive": true },
+            { "entity": { "reference": "Group/3" } },
+        ],
+    });
+    assert_eq!(related(group.clone()), ["PractitionerRole/4 1 department 2026-01-01T05:00:00Z -"]);
+    for more in [
+        json!({ "actual": false }),
+        json!({ "type": "animal" }),
+        json!({ "active": false }),
+        json!({ "managingEntity": { "reference": "Organization/1" } }),
+    ] {
+        assert_eq!(related(with(&group, more)), [""; 0]);
+    }
+}
+
+fn grant() -> Value {
+    json!({
+        "resourceType": "Consent", "id": "9", "status": "active", "patient": { "reference": "Patient/123" },
+        "provision": {
+            "type": "permit", "period": { "start": "2026-01-01T00:00:00Z", "end": "2027-01-01T00:00:00Z" },
+            "actor": [{
+                "role": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "GUARD" }] },
+                "reference": { "reference": "RelatedPerson/5" },
+            }],
+            "provision": [
+                { "type": "deny", "securityLabel": [{ "code": "SEX" }] },
+                { "type": "deny", "class": [{ "code": "Condition" }] },
+            ],
+        },
+    })
+}
+
+#[test]
+fn a_consent_grants_what_it_permits_without_what_it_denies() {
+    let derived = derived(grant()).unwrap();
+    let [row] = derived.relationships.as_slice() else { panic!("{derived:?}") };
+    assert_eq!((row.user.as_str(), row.patient.as_str(), row.kind.as_str()), ("RelatedPerson/5", "123", "guardian"));
+    assert_eq!(row.terms.exclude_labels, ["SEX"]);
+    assert_eq!(row.terms.exclude_types, ["Condition"]);
+    assert_eq!(row.end, Some(Millis::parse("2027-01-01T00:00:00Z").unwrap()));
+    for status in ["inactive", "rejected", "entered-in-error", "draft", "proposed"] {
+        assert_eq!(related(with(&grant(), json!({ "status": status }))), [""; 0], "{status}");
+    }
+}
+
+#[test]
+fn a_consent_that_cannot_be_taken_over_whole_is_rejected_whole() {
+    let changed = |pointer: &str, value: Value| {
+        let mut consent = grant();
+        let (parent, member) = pointer.rsplit_once('/').unwrap();
+        consent.pointer_mut(parent).unwrap()[member] = value;
+        derived(consent).unwrap_err()
+    };
+    for (pointer, value) in [
+        ("/provision/type", json!("deny")),
+        ("/provision/purpose", json!([{ "code": "TREAT" }])),
+        ("/provision/actor", json!([])),
+        ("/provision/actor/0/role", json!({ "coding": [{ "code": "FAMMEMB" }] })),
+        ("/provision/actor/0/reference", json!({ "reference": "Practitioner/1" })),
+        ("/provision/actor/0/reference", json!({ "reference": "https://other.example/RelatedPerson/5" })),
+        ("/provision/provision/0/type", json!("permit")),
+        ("/provision/provision/0/code", json!([{ "coding": [] }])),
+        ("/provision/provision/0/class", json!([{ "code": "Condition" }])),
+        ("/provision/provision/0/securityLabel", json!([])),
+        ("/provision/provision/0/securityLabel", json!([{ "display": "secret" }])),
+        ("/provision/period", json!({ "start": "2027-01-01", "end": "2026-01-01" })),
+    ] {
+        let error = changed(pointer, value);
+        assert!(error.contains("provision") || error.contains("period"), "{pointer}: {error}");
+    }
+    assert!(changed("/patient", json!({ "reference": "Group/1" })).contains("patient"));
+}
+
+#[test]
+fn what_is_no_resource_of_these_types_is_rejected() {
+    assert!(derived(json!({ "resourceType": "Observation", "id": "1" })).unwrap_err().contains("Observation"));
+    for bad in
+        [json!({}), json!([]), json!({ "resourceType": "Patient" }), json!({ "resourceType": "Patient", "id": "a/b" })]
+    {
+        assert!(derived(bad).unwrap_err().contains("type and an id"));
+    }
+}

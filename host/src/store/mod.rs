@@ -5,6 +5,7 @@
 //! next read of every other process sees.
 
 pub mod error;
+pub mod imports;
 pub mod records;
 pub mod relationships;
 pub mod rollout;

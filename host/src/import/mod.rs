@@ -1,0 +1,233 @@
+//! Taking what FHIR resources say about people into the directory.
+//!
+//! A file is NDJSON, a resource or a bundle a line, or one JSON document. It is read in chunks; each is one
+//! transaction that also notes how far the file was read, so that an import that was cut off goes on where it was and
+//! ends in the same state. Reading a file again changes nothing.
+
+mod input;
+mod rejects;
+
+use std::path::{Path, PathBuf};
+
+use chartgate_model::strict;
+use serde_json::Value;
+
+use crate::derived::{Derived, Patch, Reading, Reject, TYPES, derive};
+use crate::edge::Edge;
+use crate::people;
+use crate::store::imports::Position;
+use crate::store::relationships::SOURCE;
+use crate::store::{Store, StoreError, validate};
+
+use input::{Input, Line};
+use rejects::Rejects;
+
+/// Lines of one transaction.
+const CHUNK_LINES: usize = 1_000;
+/// Nesting of a resource.
+const DEPTH_MAX: usize = 96;
+
+/// An import cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// a file cannot be read or written
+    #[error("`{}`", path.display())]
+    File {
+        /// the file
+        path: PathBuf,
+        /// why
+        #[source]
+        source: std::io::Error,
+    },
+    /// a document that is not NDJSON has to fit into memory
+    #[error("`{}` is one document of more than {most} bytes; write it as NDJSON, a resource a line", path.display())]
+    TooLarge {
+        /// the file
+        path: PathBuf,
+        /// the most there may be
+        most: u64,
+    },
+    /// the directory cannot be written
+    #[error("the directory")]
+    Store(#[from] StoreError),
+}
+
+/// What an import came to, or has come to so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Progress {
+    /// bytes of the file
+    pub bytes: u64,
+    /// bytes read, those of an earlier run among them
+    pub read: u64,
+    /// lines read, those of an earlier run among them
+    pub lines: u64,
+    /// lines an earlier run had read
+    pub resumed_at: u64,
+    /// resources taken over
+    pub resources: u64,
+    /// resources of types that say nothing about people
+    pub skipped: u64,
+    /// resources that were rejected
+    pub rejected: u64,
+    /// rows that were not there
+    pub created: u64,
+    /// rows that differed, or are gone
+    pub updated: u64,
+    /// rows that were so already
+    pub unchanged: u64,
+    /// revision of the directory
+    pub revision: u64,
+}
+
+/// What is imported, and where to.
+pub struct Import<'a> {
+    /// the directory
+    pub store: &'a Store,
+    /// tenant
+    pub tenant: &'a str,
+    /// how resources are read
+    pub reading: &'a Reading,
+    /// folder for files of rejects
+    pub rejects: &'a Path,
+    /// the time
+    pub edge: &'a Edge,
+}
+
+/// One file taken over.
+#[derive(Debug)]
+pub struct Imported {
+    /// digest of its content, `sha256:…`
+    pub digest: String,
+    /// what it came to
+    pub progress: Progress,
+    /// where its rejects are, if there are any
+    pub rejects: Option<PathBuf>,
+}
+
+impl Import<'_> {
+    /// Take over one file, telling of the progress after each chunk.
+    pub fn file(&self, path: &Path, tell: &mut dyn FnMut(&Progress)) -> Result<Imported, ImportError> {
+        let failed = |source| ImportError::File { path: path.to_owned(), source };
+        let digest = input::digest(path).map_err(failed)?;
+        let from = self.store.import_position(self.tenant, &digest)?.unwrap_or_default();
+        let mut input = Input::open(path, from)?;
+        let mut rejects = Rejects::open(self.rejects, path, &digest, from.rejects)?;
+        let mut progress = Progress {
+            bytes: input.bytes,
+            read: from.offset,
+            lines: from.line,
+            resumed_at: from.line,
+            ..Progress::default()
+        };
+        tell(&progress);
+        loop {
+            let mut chunk = Vec::new();
+            let mut lines = 0;
+            while lines < CHUNK_LINES
+                && let Some(line) = input.next().map_err(failed)?
+            {
+                lines += 1;
+                self.line(&line, &mut chunk, &mut progress, &mut rejects)?;
+            }
+            if lines == 0 {
+                break;
+            }
+            // Before the position is noted that says they were written.
+            let rejected = rejects.sync()?;
+            (progress.read, progress.lines) = (input.offset, input.line);
+            let position = Position { line: input.line, offset: input.offset, rejects: rejected };
+            let bulk = self.store.import_chunk(self.tenant, &digest, &chunk, position, (self.edge.now)())?;
+            for (sum, more) in [
+                (&mut progress.created, bulk.created),
+                (&mut progress.updated, bulk.updated),
+                (&mut progress.unchanged, bulk.unchanged),
+            ] {
+                *sum += more as u64;
+            }
+            progress.revision = bulk.revision;
+            tell(&progress);
+        }
+        self.store.import_ended(self.tenant, &digest)?;
+        Ok(Imported { digest, progress, rejects: rejects.close()? })
+    }
+
+    /// What a line says: a resource, or a bundle of some.
+    fn line(
+        &self,
+        line: &Line,
+        chunk: &mut Vec<Derived>,
+        progress: &mut Progress,
+        rejects: &mut Rejects,
+    ) -> Result<(), ImportError> {
+        let mut reject = |resource: &str, entry: Option<usize>, reason: String| {
+            progress.rejected += 1;
+            rejects.write(line.number, entry, resource, &reason)
+        };
+        let bytes = match &line.bytes {
+            Ok(bytes) => bytes,
+            Err(reason) => return reject("", None, (*reason).to_owned()),
+        };
+        if let Err(error) = strict::check(bytes, DEPTH_MAX) {
+            return reject("", None, error.to_string());
+        }
+        let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
+            return reject("", None, "not JSON".into());
+        };
+        let is_bundle = value.get("resourceType").and_then(Value::as_str) == Some("Bundle");
+        let entries = match value.get("entry").and_then(Value::as_array) {
+            Some(entries) if is_bundle => entries.as_slice(),
+            None if is_bundle => &[],
+            _ => std::slice::from_ref(&value),
+        };
+        for (at, entry) in entries.iter().enumerate() {
+            let resource = if is_bundle { entry.get("resource").unwrap_or(&Value::Null) } else { entry };
+            if is_silent(resource) {
+                progress.skipped += 1;
+                continue;
+            }
+            match self.taken(resource) {
+                Ok(derived) => {
+                    progress.resources += 1;
+                    chunk.push(derived);
+                }
+                Err(reason) => {
+                    progress.rejected += 1;
+                    rejects.write(line.number, is_bundle.then_some(at), &named(resource), &reason)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a resource says, if all of it is acceptable; else why it is not.
+    fn taken(&self, resource: &Value) -> Result<Derived, String> {
+        let derived = derive(resource, self.reading).map_err(|error: Reject| error.to_string())?;
+        for given in &derived.relationships {
+            validate::relationship(given).map_err(|error| error.to_string())?;
+        }
+        for Patch { class, id, members } in &derived.records {
+            people::record(*class, id, SOURCE, Value::Object(said(members))).map_err(|error| error.to_string())?;
+        }
+        Ok(derived)
+    }
+}
+
+/// Members that are set, without those that are taken away.
+fn said(members: &serde_json::Map<String, Value>) -> serde_json::Map<String, Value> {
+    members.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// A resource of a type nothing is derived from.
+fn is_silent(resource: &Value) -> bool {
+    let kind = resource.get("resourceType").and_then(Value::as_str);
+    kind.is_some_and(|kind| kind != "Bundle" && !TYPES.contains(&kind))
+}
+
+/// `Encounter/9`, as far as it says so.
+fn named(resource: &Value) -> String {
+    let text = |name| resource.get(name).and_then(Value::as_str).unwrap_or("?");
+    format!("{}/{}", text("resourceType"), text("id"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The file of what was rejected: where it stood, what it was, and why.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::ImportError;
+
+/// The rejects of one file. It is there once something is rejected.
+pub(super) struct Rejects {
+    path: PathBuf,
+    file: Option<File>,
+    pending: Vec<u8>,
+    written: u64,
+}
+
+impl Rejects {
+    /// Those of a file; what an earlier run wrote beyond the position it noted is written again.
+    pub(super) fn open(folder: &Path, of: &Path, digest: &str, keep: u64) -> Result<Self, ImportError> {
+        let name = of.file_name().unwrap_or_default().to_string_lossy();
+        let short: String = digest.trim_start_matches("sha256:").chars().take(12).collect();
+        let path = folder.join(format!("{name}-{short}.ndjson"));
+        let mut rejects = Self { path, file: None, pending: Vec::new(), written: keep };
+        if keep > 0 {
+            rejects.file = Some(rejects.opened(keep)?);
+        } else if rejects.path.exists() {
+            std::fs::remove_file(&rejects.path).map_err(|source| rejects.failed(source))?;
+        }
+        Ok(rejects)
+    }
+
+    /// Note a reject; `entry` counts from 0 within a bundle.
+    pub(super) fn write(
+        &mut self,
+        line: u64,
+        entry: Option<usize>,
+        resource: &str,
+        reason: &str,
+    ) -> Result<(), ImportError> {
+        let mut reject = json!({ "line": line, "resource": resource, "reason": reason });
+        if let (Some(entry), Some(members)) = (entry, reject.as_object_mut()) {
+            members.insert("entry".into(), json!(entry));
+        }
+        self.pending.extend_from_slice(reject.to_string().as_bytes());
+        self.pending.push(b'\n');
+        Ok(())
+    }
+
+    /// Write what is noted to the disk; the size of the file then.
+    pub(super) fn sync(&mut self) -> Result<u64, ImportError> {
+        if self.pending.is_empty() {
+            return Ok(self.written);
+        }
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.opened(0)?,
+        };
+        let pending = std::mem::take(&mut self.pending);
+        file.write_all(&pending).and_then(|()| file.sync_data()).map_err(|source| self.failed(source))?;
+        self.written += pending.len() as u64;
+        self.file = Some(file);
+        Ok(self.written)
+    }
+
+    /// Where they are, if there are any.
+    pub(super) fn close(mut self) -> Result<Option<PathBuf>, ImportError> {
+        self.sync()?;
+        Ok((self.written > 0).then_some(self.path))
+    }
+
+    fn opened(&self, keep: u64) -> Result<File, ImportError> {
+        let open = || {
+            if let Some(folder) = self.path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path)?;
+            file.set_len(keep)?;
+            file.seek(SeekFrom::Start(keep))?;
+            Ok(file)
+        };
+        open().map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: std::io::Error) -> ImportError {
+        ImportError::File { path: self.path.clone(), source }
+    }
+}

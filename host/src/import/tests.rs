@@ -1,0 +1,222 @@
+//! What an import does to the directory, and what it says.
+
+use std::path::PathBuf;
+
+use chartgate_model::{Millis, RecordClass};
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Import, Imported, Progress};
+use crate::derived::Reading;
+use crate::edge::Edge;
+use crate::store::imports::Position;
+use crate::store::{Filter, Store};
+
+struct Bench {
+    dir: TempDir,
+    store: Store,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("data")).unwrap();
+        Self { dir, store }
+    }
+
+    fn import(&self, name: &str, text: &str) -> Imported {
+        let path = self.write(name, text);
+        let reading = Reading { base: None, zone: TimeZone::UTC, zone_name: None };
+        let rejects = self.dir.path().join("rejects");
+        let edge = Edge::system();
+        let import =
+            Import { store: &self.store, tenant: "default", reading: &reading, rejects: &rejects, edge: &edge };
+        import.file(&path, &mut |_| ()).unwrap()
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// `user patient kind basis status` of every row.
+    fn rows(&self) -> Vec<String> {
+        let page = self.store.list("default", &Filter::default(), None, 1_000).unwrap();
+        let line = |row: &chartgate_model::Relationship| {
+            format!("{} {} {} {} {}", row.user, row.patient, row.kind, row.terms.basis, row.status)
+        };
+        page.relationships.iter().map(line).collect()
+    }
+
+    fn patient(&self, id: &str) -> Value {
+        let (records, _) = self.store.records_of("default", RecordClass::Patient, [id]).unwrap();
+        records.first().map_or(Value::Null, |record| Value::Object(record.members.clone()))
+    }
+}
+
+fn encounter(id: &str, users: &[&str]) -> Value {
+    let participant: Vec<_> = users.iter().map(|user| json!({ "individual": { "reference": user } })).collect();
+    json!({
+        "resourceType": "Encounter", "id": id, "status": "finished", "subject": { "reference": "Patient/1" },
+        "period": { "start": "2026-01-01T00:00:00Z" }, "participant": participant,
+    })
+}
+
+fn lines(resources: &[Value]) -> String {
+    resources.iter().map(|resource| format!("{resource}\n")).collect()
+}
+
+fn rejects(imported: &Imported) -> Vec<Value> {
+    let text = std::fs::read_to_string(imported.rejects.as_ref().unwrap()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn reading_a_file_again_changes_nothing() {
+    let bench = Bench::new();
+    let text = lines(&[
+        json!({ "resourceType": "Patient", "id": "1", "birthDate": "1980-01-01" }),
+        encounter("9", &["Practitioner/12", "Practitioner/13"]),
+        json!({ "resourceType": "Observation", "id": "5" }),
+    ]);
+    let first = bench.import("a.ndjson", &text).progress;
+    let expected = Progress {
+        bytes: text.len() as u64,
+        read: text.len() as u64,
+        lines: 3,
+        resources: 2,
+        skipped: 1,
+        created: 3,
+        revision: 3,
+        ..Progress::default()
+    };
+    assert_eq!(first, expected);
+    assert_eq!(bench.rows().len(), 2);
+    let again = bench.import("a.ndjson", &text).progress;
+    assert_eq!(again, Progress { created: 0, unchanged: 3, ..expected });
+}
+
+#[test]
+fn what_a_resource_gives_no_more_is_gone_and_all_else_stays() {
+    let bench = Bench::new();
+    bench.import(
+        "a.ndjson",
+        &lines(&[encounter("9", &["Practitioner/12", "Practitioner/13"]), encounter("8", &["Practitioner/12"])]),
+    );
+    let changed = bench.import("b.ndjson", &lines(&[encounter("9", &["Practitioner/13", "Practitioner/14"])]));
+    assert_eq!((changed.progress.created, changed.progress.updated, changed.progress.unchanged), (1, 1, 1));
+    let expected = [
+        "Practitioner/12 1 encounter Encounter/8 active",
+        "Practitioner/13 1 encounter Encounter/9 active",
+        "Practitioner/14 1 encounter Encounter/9 active",
+    ];
+    assert_eq!(bench.rows(), expected);
+}
+
+#[test]
+fn a_revocation_outlives_the_next_import() {
+    let bench = Bench::new();
+    let text = lines(&[encounter("9", &["Practitioner/12"])]);
+    bench.import("a.ndjson", &text);
+    bench.store.revoke("default", "Practitioner/12", "1", "encounter", Millis(1)).unwrap();
+    bench.import("a.ndjson", &text);
+    let expected = ["Practitioner/12 1 encounter  revoked", "Practitioner/12 1 encounter Encounter/9 active"];
+    assert_eq!(bench.rows(), expected);
+}
+
+#[test]
+fn what_an_administrator_knows_of_a_patient_stays() {
+    let bench = Bench::new();
+    let known = json!({ "restriction": { "allow": ["Practitioner/1"] }, "app_access_blocked": true, "deceased": true });
+    let record = crate::people::record(RecordClass::Patient, "1", "directory", known).unwrap();
+    bench.store.put_record("default", &record, Millis(1)).unwrap();
+    bench.import("a.ndjson", &lines(&[json!({ "resourceType": "Patient", "id": "1", "birthDate": "1980" })]));
+    let expected =
+        json!({ "restriction": { "allow": ["Practitioner/1"] }, "app_access_blocked": true, "birth_date": "1980" });
+    assert_eq!(bench.patient("1"), expected);
+}
+
+#[test]
+fn what_is_rejected_is_told_with_its_line_and_reason() {
+    let bench = Bench::new();
+    let good = json!({ "resourceType": "Patient", "id": "1" });
+    let bundle = json!({ "resourceType": "Bundle", "entry": [
+        { "resource": good }, { "resource": { "resourceType": "Encounter", "id": "7" } }, { "fullUrl": "x" },
+    ] });
+    let text = format!(
+        "{good}\n\nnonsense\n{{\"resourceType\":\"Patient\",\"id\":\"1\",\"id\":\"2\"}}\n{bundle}\n{}\n[1]\n",
+        json!({ "resourceType": "Patient", "id": "2", "birthDate": "1700" })
+    );
+    let imported = bench.import("a.ndjson", &text);
+    assert_eq!((imported.progress.resources, imported.progress.rejected), (2, 6));
+    let told = rejects(&imported);
+    let places: Vec<_> =
+        told.iter().map(|reject| (reject["line"].as_u64().unwrap(), reject["entry"].as_u64())).collect();
+    assert_eq!(places, [(3, None), (4, None), (5, Some(1)), (5, Some(2)), (6, None), (7, None)]);
+    for (reject, reason) in
+        told.iter().zip(["", "duplicate", "status", "type and an id", "birth_date", "type and an id"])
+    {
+        assert!(reject["reason"].as_str().unwrap().contains(reason), "{reject}");
+    }
+    assert_eq!(told[2]["resource"], "Encounter/7");
+    let clean = bench.import("a.ndjson", &lines(&[good]));
+    assert_eq!(clean.rejects, None);
+}
+
+#[test]
+fn one_document_may_be_spread_over_many_lines() {
+    let bench = Bench::new();
+    let bundle = json!({ "resourceType": "Bundle", "type": "collection", "entry": [
+        { "resource": { "resourceType": "Patient", "id": "1" } }, { "resource": encounter("9", &["Practitioner/12"]) },
+    ] });
+    let imported = bench.import("bundle.json", &serde_json::to_string_pretty(&bundle).unwrap());
+    assert_eq!((imported.progress.resources, imported.progress.rejected), (2, 0));
+    assert_eq!(bench.rows(), ["Practitioner/12 1 encounter Encounter/9 active"]);
+    let torn = bench.import("torn.json", "{\n\"resourceType\": \"Patient\",\n");
+    assert_eq!((torn.progress.resources, torn.progress.rejected), (0, 1));
+    assert_eq!(bench.import("empty.ndjson", "").progress, Progress { revision: 0, ..Progress::default() });
+}
+
+/// As if the process had been killed after its first chunk: the position is there, what follows it is not.
+#[test]
+fn an_import_that_was_cut_off_goes_on_where_it_was() {
+    let bench = Bench::new();
+    let bad = json!({ "resourceType": "Encounter", "id": "7" });
+    let text = lines(&[bad.clone(), encounter("8", &["Practitioner/12"]), bad, encounter("9", &["Practitioner/13"])]);
+    let whole = bench.import("a.ndjson", &text);
+    let (rows, told) = (bench.rows(), std::fs::read(whole.rejects.as_ref().unwrap()).unwrap());
+
+    let cut = Bench::new();
+    let half = text.lines().take(2).map(|line| line.len() as u64 + 1).sum();
+    let first = told.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let position = Position { line: 2, offset: half, rejects: first as u64 };
+    let reading = Reading { base: None, zone: TimeZone::UTC, zone_name: None };
+    let before = crate::derived::derive(&encounter("8", &["Practitioner/12"]), &reading).unwrap();
+    cut.store.import_chunk("default", &whole.digest, &[before], position, Millis(1)).unwrap();
+    let name = whole.rejects.as_ref().unwrap().file_name().unwrap();
+    std::fs::create_dir_all(cut.dir.path().join("rejects")).unwrap();
+    // More was written than the position says.
+    std::fs::write(cut.dir.path().join("rejects").join(name), [&told[..first], b"torn"].concat()).unwrap();
+    let resumed = cut.import("a.ndjson", &text);
+    assert_eq!((resumed.progress.resumed_at, resumed.progress.lines, resumed.progress.resources), (2, 4, 1));
+    assert_eq!(cut.rows(), rows);
+    assert_eq!(std::fs::read(resumed.rejects.unwrap()).unwrap(), told);
+    assert_eq!(cut.store.import_position("default", &whole.digest).unwrap(), None);
+}
+
+#[test]
+fn a_line_that_is_too_long_is_rejected_and_the_next_is_read() {
+    let bench = Bench::new();
+    let padded = |bytes: usize| {
+        let text = json!({ "resourceType": "Patient", "id": "1" }).to_string();
+        format!("{text}{}\n", " ".repeat(bytes - text.len() - 1))
+    };
+    let most = 16 * 1024 * 1024;
+    let inside = bench.import("a.ndjson", &format!("{}{}", padded(most), padded(100)));
+    assert_eq!((inside.progress.resources, inside.progress.rejected), (2, 0));
+    let outside = bench.import("b.ndjson", &format!("{}{}", padded(most + 2), padded(100)));
+    assert_eq!((outside.progress.resources, outside.progress.rejected), (1, 1));
+    assert_eq!(outside.progress.read, outside.progress.bytes);
+}
