@@ -86,6 +86,74 @@ pub struct FhirBaseConfig {
     pub url: String,
     /// FHIR version, `4.0.1`
     pub version: String,
+    /// whether and how its server is asked what it knows about people
+    pub facts: Option<LiveFactsConfig>,
+}
+
+/// How a FHIR server is asked what it knows about people.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
+pub struct LiveFactsConfig {
+    /// where it is reached, the base's `url` when absent
+    pub url: Option<String>,
+    /// tenants it speaks for
+    pub tenants: Vec<String>,
+    /// private addresses, and `http` on this machine
+    pub allow_private: bool,
+    /// file with the bearer token it is asked with
+    pub token_file: Option<PathBuf>,
+    /// types it does not have
+    pub without: Vec<String>,
+    /// zone of its patients and of dates without a time
+    pub zone: Option<String>,
+    /// milliseconds an answer may take
+    pub timeout_ms: u64,
+    /// seconds an answer is kept
+    pub max_age_s: u64,
+    /// bytes of a page
+    pub page_bytes: usize,
+}
+
+impl Default for LiveFactsConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            tenants: vec!["default".into()],
+            allow_private: false,
+            token_file: None,
+            without: Vec::new(),
+            zone: None,
+            timeout_ms: 2_000,
+            max_age_s: 30,
+            page_bytes: 4 << 20,
+        }
+    }
+}
+
+impl LiveFactsConfig {
+    fn check(&self, member: &str, base: &str, problems: &mut Vec<String>) {
+        let url = self.url.as_deref().unwrap_or(base);
+        if let Err(error) = crate::outbound::check_url(url, self.allow_private) {
+            problems.push(format!("`{member}.url`: {error}"));
+        }
+        // SECURITY: what is known of people is never older than a minute.
+        for (name, value, most) in [("timeout_ms", self.timeout_ms, 30_000), ("max_age_s", self.max_age_s, 60)] {
+            if value > most || (value == 0 && name == "timeout_ms") {
+                problems.push(format!("`{member}.{name}` is more than {most}, or nothing"));
+            }
+        }
+        if !(1_024..=64 << 20).contains(&self.page_bytes) {
+            problems.push(format!("`{member}.page_bytes` has to be between 1024 and 67108864"));
+        }
+        if self.zone.as_deref().is_some_and(|zone| crate::people::zone(zone).is_none()) {
+            problems.push(format!("`{member}.zone` is not the IANA name of a time zone"));
+        }
+        for tenant in &self.tenants {
+            if let Err(error) = crate::store::validate::tenant(tenant) {
+                problems.push(format!("`{member}.tenants`: {}", error.message));
+            }
+        }
+    }
 }
 
 /// Somebody who may ask.
@@ -251,6 +319,9 @@ impl Config {
             let absolute = base.url.starts_with("https://") || base.url.starts_with("http://");
             if !absolute || base.url.ends_with('/') || base.url.contains(['?', '#']) {
                 problems.push(format!("`fhir.{name}.url` has to be an absolute URL without a trailing slash"));
+            }
+            if let Some(facts) = &base.facts {
+                facts.check(&format!("fhir.{name}.facts"), &base.url, problems);
             }
         }
         if self.policies.initial.as_deref().is_some_and(|pin| chartgate_model::ReleasePin::parse(pin).is_none()) {

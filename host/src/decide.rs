@@ -144,7 +144,7 @@ impl Decider {
     pub async fn decide(&self, asked: Asked<'_>) -> Result<Answer, SelectError> {
         let release = self.rollout.select(asked.caller, asked.request)?;
         let mut evidence = Evidence::of(asked.request);
-        let conclusion = self.conclude(asked.request, &release, &mut evidence);
+        let conclusion = self.conclude(asked.request, &release, &mut evidence).await;
         let answer = answer(&asked, release, &evidence, conclusion);
         Ok(self.record(&asked, &evidence, answer).await)
     }
@@ -181,12 +181,12 @@ impl Decider {
     }
 
     /// Facts and policy calls until there is an answer.
-    fn conclude(&self, request: &DecisionRequest, release: &Release, evidence: &mut Evidence) -> Conclusion {
+    async fn conclude(&self, request: &DecisionRequest, release: &Release, evidence: &mut Evidence) -> Conclusion {
         let keys = facts::keys_ahead(&release.policy.description.fact_templates, request);
         // What is fetched ahead may not be needed: what cannot be had is asked for by the policy, and then it has to
         // be there.
         for key in &keys {
-            if let Err(error) = self.fetch(request, std::slice::from_ref(key), evidence) {
+            if let Err(error) = self.fetch(request, std::slice::from_ref(key), evidence).await {
                 tracing::warn!(%error, "a fact not fetched ahead");
             }
         }
@@ -214,16 +214,22 @@ impl Decider {
                 resources.iter().filter_map(|key| key.strip_prefix(RESOURCE_KEY)).map(str::to_owned).collect();
             evidence.is_final = people.is_empty() || evidence.rounds + 1 >= ROUNDS_MAX;
             let people: Vec<String> = people.into_iter().cloned().collect();
-            if let Err(error) = self.fetch(request, &people, evidence) {
+            if let Err(error) = self.fetch(request, &people, evidence).await {
                 return Conclusion::failed(error.reason());
             }
         }
     }
 
-    fn fetch(&self, request: &DecisionRequest, keys: &[String], evidence: &mut Evidence) -> Result<(), FactError> {
+    async fn fetch(
+        &self,
+        request: &DecisionRequest,
+        keys: &[String],
+        evidence: &mut Evidence,
+    ) -> Result<(), FactError> {
         let known = |key: &&String| evidence.facts.iter().all(|fact| fact.key != **key);
         let keys: Vec<String> = keys.iter().filter(known).cloned().collect();
-        let resolved = self.facts.resolve(request, &keys)?;
+        let live = self.facts.live(request, &keys).await?;
+        let resolved = self.facts.resolve_with(request, &live, &keys)?;
         evidence.facts.extend(resolved.facts);
         for (list, more) in [(&mut evidence.sources, resolved.sources), (&mut evidence.dropped, resolved.dropped)] {
             list.extend(more);

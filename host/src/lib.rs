@@ -14,6 +14,7 @@ pub mod edge;
 pub mod facts;
 pub mod http;
 pub mod import;
+pub(crate) mod outbound;
 pub mod people;
 pub mod rollout;
 pub mod store;

@@ -1,5 +1,6 @@
 //! What the tests share: generators, vectors, fixtures.
 
+pub mod clinic_files;
 pub mod host;
 pub mod oracle;
 pub mod tables;

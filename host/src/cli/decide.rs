@@ -66,7 +66,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ended> {
             .with_context(|| format!("`{text}` is neither `name@version` nor `sha256:…`"))
     });
     let rollout = Arc::new(Rollout::start(rollout_store, registry, pin.transpose()?.as_ref())?);
-    let facts = Facts::new(Arc::new(Directory::new(store, DEFAULT_OF_USER_LIMIT)));
+    let facts = Facts::new(Arc::new(Directory::new(store, DEFAULT_OF_USER_LIMIT)))
+        .with_live(setup::live_facts(&config, &Edge::system())?);
     let decider = Decider { rollout, facts, recorder: Recorder::Nowhere, engine_version: setup::ENGINE_VERSION };
     let local = Local {
         decider,
@@ -83,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ended> {
         }
         None => Box::new(BufReader::new(std::io::stdin())),
     };
-    tokio::runtime::Builder::new_current_thread().build()?.block_on(local.lines(input))
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(local.lines(input))
 }
 
 struct Local {

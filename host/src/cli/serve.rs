@@ -117,7 +117,8 @@ fn state(
     let stem = (edge.new_id)();
     let decider = Decider {
         rollout,
-        facts: Facts::new(Arc::new(Directory::new(Arc::clone(&store), DEFAULT_OF_USER_LIMIT))),
+        facts: Facts::new(Arc::new(Directory::new(Arc::clone(&store), DEFAULT_OF_USER_LIMIT)))
+            .with_live(setup::live_facts(config, &edge)?),
         recorder: Recorder::Log(log(format!("{stem}-decisions"))?),
         engine_version: setup::ENGINE_VERSION,
     };

@@ -2,13 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use chartgate_model::FhirBase;
 use chartgate_runtime::release::{KEYS_FOLDER, Registry, TrustedKeys};
 use chartgate_runtime::{Runtime, RuntimeLimits};
 
+use jiff::tz::TimeZone;
+
 use crate::config::Config;
+use crate::derived::Reading;
+use crate::edge::Edge;
+use crate::facts::{Health, LiveFacts, Server};
+use crate::outbound::{Endpoint, HeaderValue};
+use crate::people;
 
 /// Version of the engine, for records.
 pub(super) const ENGINE_VERSION: &str = chartgate_runtime::release::write::WASMTIME_VERSION;
@@ -56,4 +64,42 @@ pub(super) fn bases(config: &Config) -> Vec<FhirBase> {
         bases.push(FhirBase { name: "default".into(), url: "https://fhir.example/r4".into(), version: "4.0.1".into() });
     }
     bases
+}
+
+/// The FHIR servers that are asked what they know about people.
+pub(super) fn live_facts(config: &Config, edge: &Edge) -> anyhow::Result<LiveFacts> {
+    let mut servers = Vec::new();
+    for (name, base) in &config.fhir {
+        let Some(facts) = &base.facts else { continue };
+        let url = facts.url.as_deref().unwrap_or(&base.url);
+        let timeout = Duration::from_millis(facts.timeout_ms);
+        let endpoint = Endpoint::new(url, facts.allow_private, timeout, facts.page_bytes)
+            .with_context(|| format!("`fhir.{name}.facts.url`"))?;
+        let authorization = facts.token_file.as_ref().map(|file| bearer(file)).transpose()?;
+        let zone = facts.zone.as_deref().and_then(people::zone).unwrap_or(TimeZone::UTC);
+        let reading = Reading { base: Some(base.url.clone()), zone, zone_name: facts.zone.clone() };
+        let now = Arc::clone(&edge.now);
+        let server = Server {
+            endpoint,
+            authorization,
+            reading,
+            tenants: facts.tenants.clone(),
+            without: facts.without.clone(),
+            timeout,
+            max_age: Duration::from_secs(facts.max_age_s),
+            now: Box::new(move || now()),
+            health: Health::default(),
+        };
+        servers.push((name.clone(), server));
+    }
+    Ok(LiveFacts::new(servers))
+}
+
+/// An authorization header that nothing prints.
+fn bearer(file: &Path) -> anyhow::Result<HeaderValue> {
+    let named = || format!("the token in `{}`", file.display());
+    let token = std::fs::read_to_string(file).with_context(named)?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).with_context(named)?;
+    value.set_sensitive(true);
+    Ok(value)
 }

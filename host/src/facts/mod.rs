@@ -5,6 +5,7 @@
 
 mod directory;
 mod key;
+mod live;
 mod named;
 mod template;
 
@@ -21,6 +22,8 @@ pub use directory::{DEFAULT_OF_USER_LIMIT, Directory};
 pub use template::keys_ahead;
 
 use key::{FactKey, concerns};
+pub(crate) use live::{Health, Server};
+pub use live::{Live, LiveError, LiveFacts};
 
 /// The source name of what a caller vouches for.
 pub const CALLER: &str = "caller";
@@ -64,6 +67,9 @@ pub enum FactError {
     /// a source failed
     #[error("the directory cannot be read")]
     Source(#[from] StoreError),
+    /// a FHIR server failed
+    #[error("the FHIR server cannot say what it knows")]
+    Live(#[source] LiveError),
     /// what the caller vouches for is malformed
     #[error("the caller's relationship {index}: {source}")]
     Inline {
@@ -89,7 +95,7 @@ impl FactError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "fact-unknown",
-            Self::Source(_) => "fact-source-failed",
+            Self::Source(_) | Self::Live(_) => "fact-source-failed",
             Self::Inline { .. } => "fact-invalid",
             Self::Record { .. } => "fact-invalid",
             Self::Encode(_) => "fact-encoding-failed",
@@ -110,36 +116,60 @@ pub struct Resolved {
     pub dropped: Vec<String>,
 }
 
+/// A request, and what servers said about it.
+struct Asked<'a> {
+    request: &'a DecisionRequest,
+    live: &'a Live,
+}
+
 /// Answers the fact keys of a policy.
 #[derive(Clone)]
 pub struct Facts {
     source: Arc<dyn FactSource>,
+    live: Arc<LiveFacts>,
 }
 
 impl Facts {
     /// Facts from this source, joined with what callers vouch for.
     pub fn new(source: Arc<dyn FactSource>) -> Self {
-        Self { source }
+        Self { source, live: Arc::default() }
     }
 
-    /// Supply `keys` for a decision: what the source knows, and what the caller vouches for, whose right to do so
-    /// was checked before. One key that cannot be supplied fails all.
+    /// The same, joined with what FHIR servers say.
+    pub fn with_live(self, live: LiveFacts) -> Self {
+        Self { live: Arc::new(live), ..self }
+    }
+
+    /// What FHIR servers say about some keys: to be had before they are supplied.
+    pub async fn live(&self, asked: &DecisionRequest, keys: &[String]) -> Result<Live, FactError> {
+        self.live.known(asked, keys).await
+    }
+
+    /// Supply `keys` for a decision where no server is asked.
     pub fn resolve(&self, asked: &DecisionRequest, keys: &[String]) -> Result<Resolved, FactError> {
+        self.resolve_with(asked, &Live::default(), keys)
+    }
+
+    /// Supply `keys` for a decision: what the source knows, what servers said, and what the caller vouches for, whose
+    /// right to do so was checked before. One key that cannot be supplied fails all.
+    pub fn resolve_with(&self, asked: &DecisionRequest, live: &Live, keys: &[String]) -> Result<Resolved, FactError> {
         for (index, given) in asked.relationships.iter().enumerate() {
             validate::relationship(given).map_err(|source| FactError::Inline { index, source })?;
         }
         let mut resolved = Resolved { facts: Vec::new(), sources: Vec::new(), as_of: asked.now, dropped: Vec::new() };
+        resolved.sources.extend(live.stamps.iter().cloned());
+        let asked = Asked { request: asked, live };
         for key in keys {
             let (value, stamps) = match FactKey::parse(key).ok_or_else(|| FactError::Unknown(shorten(key)))? {
                 FactKey::Between { user, patient } => {
-                    self.related(asked, user, Some(patient), &mut resolved.dropped)?
+                    self.related(&asked, user, Some(patient), &mut resolved.dropped)?
                 }
-                FactKey::OfUser { user } => self.related(asked, user, None, &mut resolved.dropped)?,
-                FactKey::PatientsOf { user } => self.patients_of(asked, user)?,
+                FactKey::OfUser { user } => self.related(&asked, user, None, &mut resolved.dropped)?,
+                FactKey::PatientsOf { user } => self.patients_of(&asked, user)?,
                 FactKey::Of { class: RecordClass::Patient, id } => {
-                    self.charts(asked, BTreeSet::from([id.to_owned()]))?
+                    self.charts(&asked, BTreeSet::from([id.to_owned()]))?
                 }
-                FactKey::Of { class, id } => self.known(asked, class, id)?,
+                FactKey::Of { class, id } => self.known(&asked, class, id)?,
             };
             resolved.facts.push(Fact { key: key.clone(), value });
             stamps.into_iter().for_each(|stamp| push_once(&mut resolved.sources, stamp));
@@ -150,7 +180,7 @@ impl Facts {
     /// Relationships of a user, to one patient or to all, and the state they were read at.
     fn related(
         &self,
-        asked: &DecisionRequest,
+        asked: &Asked<'_>,
         user: &str,
         patient: Option<&str>,
         dropped: &mut Vec<String>,
@@ -167,29 +197,27 @@ impl Facts {
         Ok((encode(&answer)?, vec![answer.stamp]))
     }
 
-    fn relationships(
-        &self,
-        asked: &DecisionRequest,
-        user: &str,
-        patient: Option<&str>,
-    ) -> Result<SourceAnswer, FactError> {
+    fn relationships(&self, asked: &Asked<'_>, user: &str, patient: Option<&str>) -> Result<SourceAnswer, FactError> {
         let mut answer = match patient {
-            Some(patient) => self.source.between(&asked.tenant, user, patient)?,
-            None => self.source.of_user(&asked.tenant, user)?,
+            Some(patient) => self.source.between(&asked.request.tenant, user, patient)?,
+            None => self.source.of_user(&asked.request.tenant, user)?,
         };
         let known: Vec<String> = answer.relationships.iter().map(|entry| entry.patient.clone()).collect();
         // SECURITY: what a cut-off list does not show may hold a revocation. The caller's word on a
         // patient counts only where the source's word on the same patient is at hand.
         let covered = |patient: &str| !answer.truncated || known.iter().any(|known| known == patient);
-        let concerned = asked.relationships.iter().filter(|entry| concerns(entry, user, patient));
+        let concerned = asked.request.relationships.iter().filter(|entry| concerns(entry, user, patient));
         let vouched = concerned.filter(|entry| covered(&entry.patient));
         let vouched: Vec<_> = vouched.map(|entry| Relationship { source: CALLER.into(), ..entry.clone() }).collect();
-        answer.relationships.extend(vouched);
+        let said = asked.live.relationships.iter().filter(|entry| concerns(entry, user, patient));
+        let said: Vec<_> = said.filter(|entry| covered(&entry.patient)).cloned().collect();
+        answer.truncated |= asked.live.truncated && patient.is_none();
+        answer.relationships.extend(said.into_iter().chain(vouched));
         Ok(answer)
     }
 
     /// The charts of everybody on a user's list.
-    fn patients_of(&self, asked: &DecisionRequest, user: &str) -> Result<(Vec<u8>, Vec<String>), FactError> {
+    fn patients_of(&self, asked: &Asked<'_>, user: &str) -> Result<(Vec<u8>, Vec<String>), FactError> {
         let listed = self.relationships(asked, user, None)?;
         let patients = listed.relationships.into_iter().map(|entry| entry.patient).collect();
         let (value, stamps) = self.charts(asked, patients)?;
@@ -197,11 +225,7 @@ impl Facts {
     }
 
     /// What is known of some patients, and of every chart theirs were merged into.
-    fn charts(
-        &self,
-        asked: &DecisionRequest,
-        mut wanted: BTreeSet<String>,
-    ) -> Result<(Vec<u8>, Vec<String>), FactError> {
+    fn charts(&self, asked: &Asked<'_>, mut wanted: BTreeSet<String>) -> Result<(Vec<u8>, Vec<String>), FactError> {
         let (mut records, mut stamps) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
         for _ in 0..CHARTS_MAX {
@@ -216,27 +240,24 @@ impl Facts {
                 break;
             }
         }
-        Ok((encode_records(&records, asked.now)?, stamps))
+        Ok((encode_records(&records, asked.request.now)?, stamps))
     }
 
-    fn known(
-        &self,
-        asked: &DecisionRequest,
-        class: RecordClass,
-        id: &str,
-    ) -> Result<(Vec<u8>, Vec<String>), FactError> {
+    fn known(&self, asked: &Asked<'_>, class: RecordClass, id: &str) -> Result<(Vec<u8>, Vec<String>), FactError> {
         let answer = self.records(asked, class, &BTreeSet::from([id.to_owned()]))?;
-        Ok((encode_records(&answer.records, asked.now)?, vec![answer.stamp]))
+        Ok((encode_records(&answer.records, asked.request.now)?, vec![answer.stamp]))
     }
 
     fn records(
         &self,
-        asked: &DecisionRequest,
+        asked: &Asked<'_>,
         class: RecordClass,
         ids: &BTreeSet<String>,
     ) -> Result<RecordsAnswer, FactError> {
-        let mut answer = self.source.records(&asked.tenant, class, ids)?;
-        let vouched = asked.records.iter().filter(|record| record.class == class && ids.contains(&record.id));
+        let mut answer = self.source.records(&asked.request.tenant, class, ids)?;
+        let vouched = asked.request.records.iter().filter(|record| record.class == class && ids.contains(&record.id));
+        let said = asked.live.records.iter().filter(|record| record.class == class && ids.contains(&record.id));
+        answer.records.extend(said.cloned());
         answer.records.extend(vouched.map(|record| Record { source: CALLER.into(), ..record.clone() }));
         Ok(answer)
     }

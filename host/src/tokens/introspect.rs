@@ -8,16 +8,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chartgate_model::Millis;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::HeaderValue;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::cache::{Cache, Key};
 use super::error::TokenError;
-use super::fetch::{Endpoint, FetchError};
 use super::jwt;
 use crate::causes::chain;
+use crate::outbound::{Endpoint, FetchError, HeaderValue};
 
 /// The longest answer read.
 pub(super) const ANSWER_BYTES: usize = 64 * 1024;

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::Algorithm;
 use super::error::{JwksError, TokenError};
-use super::fetch::{Endpoint, FetchError};
 use super::jwks::KeySet;
 use crate::causes::chain;
+use crate::outbound::{Endpoint, FetchError};
 
 /// The longest key set read.
 pub(super) const JWKS_BYTES: usize = 256 * 1024;

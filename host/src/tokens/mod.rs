@@ -11,15 +11,12 @@
 //! | `issuers` | which issuer a token is held against |
 //! | `jwt`, `jwks` | the form and the header of a token; the keys of a set |
 //! | `keys`, `introspect`, `cache` | keys from a file or URL; answers of the issuer |
-//! | `fetch`, `address` | one URL, bounded; which addresses may stand behind it |
 //! | `claims`, `settings` | what a good token says; what it has to look like |
 //! | `open` | issuers from the configuration and its files |
 
-mod address;
 mod cache;
 mod claims;
 pub mod error;
-mod fetch;
 mod introspect;
 mod issuers;
 pub mod jwks;
@@ -30,9 +27,9 @@ mod settings;
 
 use chartgate_model::Subject;
 
+pub use crate::outbound::UrlError;
+pub(crate) use crate::outbound::check_url;
 pub use error::{JwksError, TokenConfigError, TokenError};
-pub use fetch::UrlError;
-pub(crate) use fetch::check_url;
 pub use issuers::Issuers;
 pub use jsonwebtoken::Algorithm;
 pub use settings::{Binding, ClaimNames, ClaimPath, MAX_LEEWAY_S, TokenConfig};

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::cache::Cache;
 use super::claims::Required;
-use super::fetch::{Endpoint, EndpointError};
 use super::introspect::{AGE_MAX, ANSWER_BYTES, Introspector, basic};
 use super::issuers::{Introspection, Issuer, Issuers, Means};
 use super::jwks::KeySet;
@@ -13,6 +12,7 @@ use super::keys::{Ages, JWKS_BYTES, Keys, Remote};
 use super::settings::TokenConfig;
 use crate::causes::chain;
 use crate::config::{self, Config, Tokens};
+use crate::outbound::{Endpoint, EndpointError};
 
 impl Issuers {
     /// All issuers of a checked configuration; `None` when it names none. The error lists everything

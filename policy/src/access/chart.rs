@@ -111,20 +111,25 @@ impl Chart<'_> {
     }
 
     pub(crate) fn is_test(&self) -> bool {
-        self.records.iter().any(|record| record.test)
+        self.any(|record| record.test)
     }
 
-    /// Whether apps of patients and proxies may open it at all. An executor acts for somebody who died.
-    pub(crate) fn open_to_portal(&self, executor: bool) -> Result<(), Reason> {
-        let any = |says: fn(&Record<'_>) -> bool| self.records.iter().any(|record| says(record));
-        if any(|record| !record.active) {
+    fn any(&self, says: fn(&Record<'_>) -> bool) -> bool {
+        self.records.iter().any(says)
+    }
+
+    /// Dead by any record.
+    pub(crate) fn is_deceased(&self) -> bool {
+        self.any(|record| record.deceased)
+    }
+
+    /// Whether apps of patients and proxies may open it at all.
+    pub(crate) fn open_to_portal(&self) -> Result<(), Reason> {
+        if self.any(|record| !record.active) {
             return Err(Reason::PatientInactive);
         }
-        if any(|record| record.app_access_blocked) {
+        if self.any(|record| record.app_access_blocked) {
             return Err(Reason::AppAccessBlocked);
-        }
-        if any(|record| record.deceased) && !executor {
-            return Err(Reason::PatientDeceased);
         }
         Ok(())
     }

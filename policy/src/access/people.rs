@@ -297,8 +297,10 @@ impl<'r, 'a> People<'r, 'a> {
         }
         let is_self = standing.reason == Reason::SelfAccess;
         if subject.kind != SubjectKind::Provider {
-            let executor = standing.reason == Reason::Executor;
-            chart.open_to_portal(executor).or_else(|reason| Rule::Chart.refuse(reason))?;
+            chart.open_to_portal().or_else(|reason| Rule::Chart.refuse(reason))?;
+        }
+        if is_self && chart.is_deceased() {
+            Rule::Chart.refuse(Reason::PatientDeceased)?;
         }
         if is_self && !chart.is_old_enough(self.settings, *now_ms) {
             Rule::Age.refuse(Reason::PatientTooYoung)?;

@@ -19,6 +19,8 @@ use crate::types::SubjectKind;
 const DAY_MS: u64 = 86_400_000;
 /// The kind by which somebody works for another user.
 const DELEGATION: &str = "delegation";
+/// The only kind of proxies that acts for somebody who died.
+const EXECUTOR: &str = "executor";
 /// Kinds that speak for a minor: limited when the minor is old enough for some privacy.
 const FOR_MINORS: [&str; 4] = ["parent", "guardian", "caregiver", "agency"];
 
@@ -137,6 +139,13 @@ pub(crate) enum Right<'e> {
     },
 }
 
+impl Right<'_> {
+    /// What is delegated has the limits of the delegator, which are not known yet.
+    fn is_unlimited(&self) -> bool {
+        matches!(self, Self::Own(standing) if standing.limits == Limits::NONE)
+    }
+}
+
 /// What a relationship is judged by.
 #[derive(Clone, Copy)]
 pub(crate) struct Asking<'x> {
@@ -195,7 +204,7 @@ fn entry<'a>(value: Value<'_, 'a>) -> Result<Entry<'a>, Malformed> {
     })
 }
 
-/// The kinds that give a role access, and the reason each permits for. Of several live ones the first is told.
+/// The kinds that give a role access, and the reason each permits for.
 fn kinds(role: SubjectKind) -> &'static [(&'static str, Reason)] {
     match role {
         SubjectKind::Patient | SubjectKind::Proxy => &[
@@ -204,7 +213,7 @@ fn kinds(role: SubjectKind) -> &'static [(&'static str, Reason)] {
             ("caregiver", Reason::Caregiver),
             ("agency", Reason::Agency),
             ("health-care-agent", Reason::HealthCareAgent),
-            ("executor", Reason::Executor),
+            (EXECUTOR, Reason::Executor),
         ],
         SubjectKind::Provider => &[
             ("treatment", Reason::Treatment),
@@ -220,7 +229,7 @@ fn kinds(role: SubjectKind) -> &'static [(&'static str, Reason)] {
     }
 }
 
-/// What the entries about one patient give a user.
+/// What the entries about one patient give a user: the first live kind without limits, or else the first live one.
 pub(crate) fn right<'e>(entries: &'e [Entry<'e>], asking: Asking<'_>) -> Result<Right<'e>, Reason> {
     if entries.is_empty() {
         return Err(Reason::NoRelationship);
@@ -229,16 +238,18 @@ pub(crate) fn right<'e>(entries: &'e [Entry<'e>], asking: Asking<'_>) -> Result<
         return Err(Reason::RelationshipSuspended);
     }
     let mut failure = Reason::RelationshipKindMismatch;
+    let mut limited = None;
     for (kind, reason) in kinds(asking.role) {
         let of_kind = entries.iter().filter(|entry| entry.kind == *kind);
         let live = live(of_kind, asking, window_ms(kind, asking.settings));
         match live.and_then(|live| live.map(|live| live.borne(kind, *reason, asking)).transpose()) {
-            Ok(Some(right)) => return Ok(right),
+            Ok(Some(right)) if right.is_unlimited() => return Ok(right),
+            Ok(Some(right)) => limited = limited.or(Some(right)),
             Ok(None) => {}
             Err(reason) => failure = failure.max(reason),
         }
     }
-    Err(failure)
+    limited.ok_or(failure)
 }
 
 /// How much longer than its period a kind counts, before and after.
@@ -279,9 +290,12 @@ impl<'e> Live<'e> {
 
     /// What it rests on is so, and its limits are those of the patient's age.
     fn borne(mut self, kind: &str, reason: Reason, asking: Asking<'_>) -> Result<Right<'e>, Reason> {
-        let Asking { chart, settings, now_ms, .. } = asking;
-        let unmet = (self.incapacity && !chart.is_surely_incapacitated())
-            || (kind == "executor" && !chart.is_surely_deceased());
+        let Asking { chart, settings, now_ms, role, .. } = asking;
+        if role != SubjectKind::Provider && kind != EXECUTOR && chart.is_deceased() {
+            Rule::Chart.refuse(Reason::PatientDeceased)?;
+        }
+        let unmet =
+            (self.incapacity && !chart.is_surely_incapacitated()) || (kind == EXECUTOR && !chart.is_surely_deceased());
         if unmet {
             Rule::Condition.refuse(Reason::ConditionNotMet)?;
         }

@@ -1,11 +1,14 @@
-//! Asking an issuer over HTTP: one URL, bounded in time, size and where it may lead.
+//! Asking others over HTTP: bounded in time, size and where it may lead. Nobody else here does.
+
+mod address;
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderValue};
+pub(crate) use reqwest::header::HeaderValue;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderMap};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 
-use super::address::{Allowed, Guarded};
+use address::{Allowed, Guarded};
 
 /// Why a URL is not taken. It is not repeated: a careless one holds a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,33 +27,38 @@ pub enum UrlError {
     Address,
 }
 
-/// An issuer could not be asked, or its answer is not one.
+/// Somebody could not be asked, or the answer is not one.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
+pub(crate) enum FetchError {
     #[error("it cannot be reached in time")]
     Unreachable(#[source] reqwest::Error),
     #[error("it answered with status `{0}`")]
     Status(u16),
     #[error("its answer is longer than {0} bytes")]
     TooLong(usize),
+    #[error("its answer is no JSON")]
+    NotJson,
 }
 
+const JSON: &str = "application/json";
+const FHIR_JSON: &str = "application/fhir+json";
+
 /// An answer, read to its end.
-pub(super) struct Fetched {
-    pub(super) body: Vec<u8>,
+pub(crate) struct Fetched {
+    pub(crate) body: Vec<u8>,
     /// how long it may be kept, where the answer says so
-    pub(super) max_age_s: Option<u64>,
+    pub(crate) max_age_s: Option<u64>,
 }
 
 /// One URL, and how it may be asked.
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     client: Client,
     url: Url,
     most_bytes: usize,
 }
 
 impl Endpoint {
-    pub(super) fn new(
+    pub(crate) fn new(
         url: &str,
         allow_private: bool,
         timeout: Duration,
@@ -61,18 +69,50 @@ impl Endpoint {
         Ok(Self { client, url, most_bytes })
     }
 
-    pub(super) async fn get(&self) -> Result<Fetched, FetchError> {
-        self.send(self.client.get(self.url.clone())).await
+    pub(crate) async fn get(&self) -> Result<Fetched, FetchError> {
+        self.send(self.client.get(self.url.clone()).header(ACCEPT, JSON)).await
+    }
+
+    /// A path below the URL with its query, as FHIR JSON. `authorization` has to be marked as sensitive.
+    pub(crate) async fn get_below(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Fetched, FetchError> {
+        let mut url = self.url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}"));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.client.get(url).header(ACCEPT, FHIR_JSON);
+        self.send(match authorization {
+            Some(value) => request.header(AUTHORIZATION, value.clone()),
+            None => request,
+        })
+        .await
     }
 
     /// `authorization` has to be marked as sensitive, so that nothing prints it.
-    pub(super) async fn post(&self, form: &[(&str, &str)], authorization: HeaderValue) -> Result<Fetched, FetchError> {
-        self.send(self.client.post(self.url.clone()).header(AUTHORIZATION, authorization).form(form)).await
+    pub(crate) async fn post(&self, form: &[(&str, &str)], authorization: HeaderValue) -> Result<Fetched, FetchError> {
+        let request = self.client.post(self.url.clone()).header(ACCEPT, JSON).header(AUTHORIZATION, authorization);
+        self.send(request.form(form)).await
+    }
+
+    /// A link, if it leads below the URL: the path there, and the query.
+    pub(crate) fn below(&self, link: &str) -> Option<(String, Vec<(String, String)>)> {
+        let url = self.url.join(link).ok()?;
+        let base = format!("{}/", self.url.path().trim_end_matches('/'));
+        let path = url.path().strip_prefix(&base).or_else(|| (url.path() == self.url.path()).then_some(""));
+        let same = url.origin() == self.url.origin() && url.username().is_empty();
+        let query = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        path.filter(|_| same).map(|path| (path.to_owned(), query))
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Fetched, FetchError> {
         let unreachable = |error: reqwest::Error| FetchError::Unreachable(error.without_url());
-        let mut response = request.header(ACCEPT, "application/json").send().await.map_err(unreachable)?;
+        let mut response = request.send().await.map_err(unreachable)?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
@@ -96,7 +136,7 @@ impl Endpoint {
 
 /// A URL cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum EndpointError {
+pub(crate) enum EndpointError {
     #[error("the URL cannot be used")]
     Url(#[from] UrlError),
     #[error("the HTTP client does not start")]

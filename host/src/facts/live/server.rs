@@ -1,0 +1,231 @@
+//! One FHIR server, and what it is asked about whom.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chartgate_model::{Millis, Record, RecordClass, Relationship, strict};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::breaker::Breaker;
+use super::{Known, LiveError, Question, SOURCE};
+use crate::derived::{Derived, Reading, derive};
+use crate::outbound::{Endpoint, FetchError, HeaderValue};
+use crate::people;
+
+/// Pages of one search.
+const PAGES_MAX: usize = 5;
+/// Resources of a page, as it is asked for.
+const PAGE: &str = "200";
+/// Patients asked for by id at once.
+const IDS_MAX: usize = 100;
+/// Nesting of an answer.
+const DEPTH_MAX: usize = 96;
+
+/// A FHIR server that is asked for facts.
+pub(crate) struct Server {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) reading: Reading,
+    /// tenants it speaks for
+    pub(crate) tenants: Vec<String>,
+    /// types it does not have
+    pub(crate) without: Vec<String>,
+    /// how long an answer may take in all
+    pub(crate) timeout: Duration,
+    /// how long an answer is kept
+    pub(crate) max_age: Duration,
+    pub(crate) now: Box<dyn Fn() -> Millis + Send + Sync>,
+    pub(crate) health: Health,
+}
+
+/// How a server has fared.
+#[derive(Default)]
+pub(crate) struct Health(Breaker);
+
+/// A search: path without ids, and its parameters.
+type Search<'a> = (&'static str, Vec<(&'static str, &'a str)>);
+
+impl Server {
+    pub(super) async fn ask(&self, question: &Question) -> Result<Known, LiveError> {
+        if !self.health.0.lets_through(Instant::now()) {
+            return Err(LiveError::Resting);
+        }
+        let known = tokio::time::timeout(self.timeout, async {
+            match question {
+                Question::Patient(id) => self.patient(id).await,
+                Question::User(user) => self.user(user).await,
+                Question::List(user) => self.list(user).await,
+            }
+        });
+        let known = known.await.unwrap_or_else(|_| Err(said("resources", "it takes too long")));
+        self.health.0.tell(known.is_ok(), Instant::now());
+        let outcome = if known.is_ok() { "ok" } else { "failed" };
+        metrics::counter!("chartgate_fact_fetches_total", "outcome" => outcome).increment(1);
+        known
+    }
+
+    /// A patient, and all who are related to them.
+    async fn patient(&self, id: &str) -> Result<Known, LiveError> {
+        let mut gathered = self.gathered();
+        gathered.take(self.one("Patient", id).await?.as_ref());
+        let member = format!("Patient/{id}");
+        let searches: [Search<'_>; 5] = [
+            ("CareTeam", vec![("patient", id)]),
+            ("Encounter", vec![("patient", id)]),
+            ("Appointment", vec![("patient", id)]),
+            ("Consent", vec![("patient", id)]),
+            ("Group", vec![("member", &member)]),
+        ];
+        self.searches(&searches, &mut gathered).await?;
+        Ok(gathered.about(|row| row.patient == id))
+    }
+
+    async fn user(&self, user: &str) -> Result<Known, LiveError> {
+        let mut gathered = self.gathered();
+        let (kind, id) = user.split_once('/').unwrap_or_default();
+        let kind =
+            ["Practitioner", "PractitionerRole", "RelatedPerson", "Person"].into_iter().find(|known| *known == kind);
+        if let Some(kind) = kind {
+            gathered.take(self.one(kind, id).await?.as_ref());
+        }
+        self.searches(&[("Person", vec![("link", user)])], &mut gathered).await?;
+        let of_user = |record: &Record| record.class == RecordClass::User && record.id == user;
+        gathered.known.records.retain(of_user);
+        Ok(gathered.about(|_| false))
+    }
+
+    /// Everybody a user is related to, with their charts.
+    async fn list(&self, user: &str) -> Result<Known, LiveError> {
+        let mut gathered = self.gathered();
+        let searches: [Search<'_>; 6] = [
+            ("CareTeam", vec![("participant", user)]),
+            ("Encounter", vec![("participant", user)]),
+            ("Appointment", vec![("actor", user)]),
+            ("Consent", vec![("actor", user)]),
+            ("Group", vec![("managing-entity", user)]),
+            ("Patient", vec![("general-practitioner", user)]),
+        ];
+        self.searches(&searches, &mut gathered).await?;
+        let mut known = gathered.about(|row| row.user == user);
+        let patients: BTreeSet<&str> = known.relationships.iter().map(|row| row.patient.as_str()).collect();
+        let patients: Vec<&str> = patients.into_iter().collect();
+        let mut charts = self.gathered();
+        for ids in patients.chunks(IDS_MAX) {
+            self.searches(&[("Patient", vec![("_id", &ids.join(","))])], &mut charts).await?;
+        }
+        known.truncated |= charts.known.truncated;
+        known.records = charts.known.records;
+        Ok(known)
+    }
+
+    fn gathered(&self) -> Gathered<'_> {
+        let read = (self.now)();
+        let stamp = format!("{SOURCE}@{}", read.to_rfc3339());
+        Gathered { reading: &self.reading, read, known: Known { stamp, ..Known::default() } }
+    }
+
+    /// One resource, `None` where the server has none.
+    async fn one(&self, kind: &'static str, id: &str) -> Result<Option<Value>, LiveError> {
+        match self.get(kind, &format!("{kind}/{id}"), &[]).await {
+            Ok(value) => Ok(Some(value)),
+            Err((FetchError::Status(404 | 410), _)) => Ok(None),
+            Err((error, path)) => Err(asked(path, &error)),
+        }
+    }
+
+    async fn searches(&self, searches: &[Search<'_>], gathered: &mut Gathered<'_>) -> Result<(), LiveError> {
+        let has = |kind: &str| self.without.iter().all(|without| without != kind);
+        for (kind, parameters) in searches.iter().filter(|(kind, _)| has(kind)) {
+            let mut query = parameters.clone();
+            query.push(("_count", PAGE));
+            let mut page = self.get(kind, kind, &query).await.map_err(|(error, path)| asked(path, &error))?;
+            for at in 1.. {
+                let next = gathered.take_page(&page, kind)?;
+                let Some(next) = next.filter(|_| at < PAGES_MAX) else {
+                    break;
+                };
+                let Some((path, query)) = self.below(&next) else {
+                    return Err(said(kind, "its next page is elsewhere"));
+                };
+                let query: Vec<(&str, &str)> =
+                    query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                page = self.get(kind, &path, &query).await.map_err(|(error, path)| asked(path, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A link of a page, if it leads to this server: path below its base, and query.
+    fn below(&self, link: &str) -> Option<(String, Vec<(String, String)>)> {
+        self.endpoint.below(link)
+    }
+
+    async fn get(
+        &self,
+        kind: &'static str,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Value, (FetchError, &'static str)> {
+        let fetched = self.endpoint.get_below(path, query, self.authorization.as_ref()).await;
+        let body = fetched.map_err(|error| (error, kind))?.body;
+        let read = strict::check(&body, DEPTH_MAX).ok().and_then(|()| serde_json::from_slice(&body).ok());
+        read.ok_or((FetchError::NotJson, kind))
+    }
+}
+
+fn asked(path: &'static str, error: &FetchError) -> LiveError {
+    LiveError::Asked { path, reason: crate::causes::chain(error).to_string() }
+}
+
+fn said(path: &'static str, reason: &str) -> LiveError {
+    LiveError::Asked { path, reason: reason.to_owned() }
+}
+
+/// What was said so far.
+struct Gathered<'s> {
+    reading: &'s Reading,
+    read: Millis,
+    known: Known,
+}
+
+impl Gathered<'_> {
+    /// What a resource says. One that says nothing for certain gives nothing, as in an import.
+    fn take(&mut self, resource: Option<&Value>) {
+        let Some(Ok(Derived { relationships, records, .. })) = resource.map(|value| derive(value, self.reading)) else {
+            return;
+        };
+        let valid = relationships.into_iter().filter(|row| crate::store::validate::relationship(row).is_ok());
+        self.known.relationships.extend(valid.map(|row| Relationship { source: SOURCE.into(), ..row }));
+        for patch in records {
+            let mut members = patch.members;
+            members.retain(|_, value| !value.is_null());
+            members.insert("as_of".into(), Value::String(self.read.to_rfc3339()));
+            match people::record(patch.class, &patch.id, SOURCE, Value::Object(members)) {
+                Ok(record) => self.known.records.push(record),
+                Err(error) => tracing::warn!(%error, "a record of the FHIR server cannot be taken"),
+            }
+        }
+    }
+
+    /// What the resources of a page say, and where the next one is.
+    fn take_page(&mut self, page: &Value, kind: &'static str) -> Result<Option<String>, LiveError> {
+        if page.get("resourceType").and_then(Value::as_str) != Some("Bundle") {
+            return Err(said(kind, "its answer is no Bundle"));
+        }
+        for entry in page.get("entry").and_then(Value::as_array).into_iter().flatten() {
+            let resource = entry.get("resource").filter(|resource| resource["resourceType"] == kind);
+            self.take(resource);
+        }
+        let links = page.get("link").and_then(Value::as_array).into_iter().flatten();
+        let next = links.filter(|link| link["relation"] == "next").find_map(|link| link["url"].as_str());
+        Ok(next.map(str::to_owned))
+    }
+
+    /// What is about those asked for; the rest of a resource is nobody's question.
+    fn about(self, keep: impl Fn(&Relationship) -> bool) -> Known {
+        let mut known = self.known;
+        known.relationships.retain(|row| keep(row));
+        known
+    }
+}
