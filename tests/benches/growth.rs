@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use chartgate::store::Store;
-use chartgate_model::{DecisionRequest, Millis, Outcome, PolicyInput, Relationship, Stored, Terms};
+use chartgate_model::{
+    DecisionRequest, Fact, FhirRequest, Interaction, Millis, Outcome, PolicyInput, Relationship, Stored, Terms,
+};
 use chartgate_runtime::admission::admit;
 use chartgate_runtime::release::invariants;
 use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
@@ -24,8 +26,10 @@ use support::{decision, facts, median, verdict};
 const BATCH: u32 = 50;
 /// Batches of each size, in turns with the others.
 const BATCHES: usize = 60;
-/// Rows of the large directory and of the small one.
-const ROWS: [u32; 2] = [1_000_000, 1_000];
+/// Rows of the large directory, where `CHARTGATE_BENCH_ROWS` does not say otherwise.
+const ROWS: u32 = 1_000_000;
+/// Rows of the small one.
+const FEW_ROWS: u32 = 1_000;
 /// Rows written at once.
 const CHUNK: u32 = 10_000;
 /// Starts, and swaps, of which the median counts.
@@ -36,6 +40,8 @@ fn main() -> anyhow::Result<()> {
     println!("a decision by its scopes and its content, in process:");
     scopes(&policy)?;
     content(&policy)?;
+    println!("a decision by whom the user is related to, in process:");
+    relationships(&policy)?;
     println!("a question to the directory:");
     directory()?;
     println!("a release, loaded and swapped:");
@@ -54,17 +60,17 @@ fn load(cache: Option<&std::path::Path>) -> anyhow::Result<LoadedPolicy> {
 
 /// Microseconds of one decision of each request, measured in turns.
 fn times(policy: &LoadedPolicy, requests: &[DecisionRequest]) -> anyhow::Result<Vec<f64>> {
-    let facts = facts();
-    let mut found = vec![Vec::new(); requests.len()];
+    let asked: Vec<_> = requests.iter().map(|request| (request.clone(), facts())).collect();
+    times_with(policy, &asked)
+}
+
+/// The same, each with facts of its own.
+fn times_with(policy: &LoadedPolicy, asked: &[(DecisionRequest, Vec<Fact>)]) -> anyhow::Result<Vec<f64>> {
+    let mut found = vec![Vec::new(); asked.len()];
     for _ in 0..BATCHES {
-        for (request, found) in requests.iter().zip(&mut found) {
-            let input = PolicyInput {
-                decision: request,
-                stored: &request.stored,
-                facts: &facts,
-                facts_final: false,
-                settings: b"{}",
-            };
+        for ((request, facts), found) in asked.iter().zip(&mut found) {
+            let input =
+                PolicyInput { decision: request, stored: &request.stored, facts, facts_final: false, settings: b"{}" };
             let started = Instant::now();
             for _ in 0..BATCH {
                 let called = black_box(policy.decide(&input)?);
@@ -111,6 +117,32 @@ fn content(policy: &LoadedPolicy) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A search that names no patient, by a user who is related to some: everybody is judged, one by one.
+fn relationships(policy: &LoadedPolicy) -> anyhow::Result<()> {
+    let with = |count: usize| {
+        let mut request = decision();
+        request.request = FhirRequest::new(Interaction::SearchType, "Observation", None);
+        request.stored.clear();
+        let entries: Vec<_> = (0..count)
+            .map(|n| json!({ "patient": format!("p{n:04}"), "kind": "treatment", "level": "full", "status": "active", "via": "ordinary", "source": "directory" }))
+            .collect();
+        let records: Vec<_> = (0..count)
+            .map(|n| json!({ "patient": format!("p{n:04}"), "birth_date": "1968-04-12", "source": "directory" }))
+            .collect();
+        let fact =
+            |key: &str, value: serde_json::Value| Fact { key: key.into(), value: value.to_string().into_bytes() };
+        let mut facts = facts();
+        facts.push(fact("relationships/Practitioner/17", json!({ "entries": entries, "truncated": false })));
+        facts.push(fact("patients/Practitioner/17", json!({ "records": records })));
+        (request, facts)
+    };
+    let found = times_with(policy, &[with(1), with(10), with(1_000)])?;
+    println!("    1, 10, 1,000 relationships: {:.1}, {:.1}, {:.1} us", found[0], found[1], found[2]);
+    let growth = (found[2] - found[0]) / (found[1] - found[0]) / 111.0;
+    verdict("1,000 relationships over 10, against a straight line", growth, "<= 1.5", growth <= 1.5);
+    Ok(())
+}
+
 fn relationship(row: u32) -> Relationship {
     Relationship {
         user: format!("Practitioner/{}", row / 100),
@@ -127,8 +159,9 @@ fn relationship(row: u32) -> Relationship {
 }
 
 fn directory() -> anyhow::Result<()> {
+    let rows = std::env::var("CHARTGATE_BENCH_ROWS").ok().map_or(Ok(ROWS), |rows| rows.parse())?;
     let mut stores = Vec::new();
-    for rows in ROWS {
+    for rows in [rows, FEW_ROWS] {
         let folder = tempfile::tempdir()?;
         let store = Store::open(folder.path())?;
         for chunk in 0..rows / CHUNK.min(rows) {
@@ -153,8 +186,8 @@ fn directory() -> anyhow::Result<()> {
         }
     }
     let (large, small) = (median(&found[0]), median(&found[1]));
-    println!("    1,000,000 and 1,000 rows: {large:.1}, {small:.1} us");
-    verdict("1,000,000 rows over 1,000", large / small, "<= 2", large / small <= 2.0);
+    println!("    {rows} and {FEW_ROWS} rows: {large:.1}, {small:.1} us");
+    verdict(&format!("{rows} rows over {FEW_ROWS}"), large / small, "<= 2", large / small <= 2.0);
     Ok(())
 }
 

@@ -51,10 +51,19 @@ pub(crate) fn decision() -> DecisionRequest {
     }
 }
 
-/// The clinician treats the patient.
+/// The clinician treats the patient; both are known, and so is the app.
 pub(crate) fn facts() -> Vec<Fact> {
     let value = r#"{"entries":[{"patient":"123","kind":"treatment","level":"full","status":"active","via":"ordinary","source":"directory","start_ms":1767225600000}],"truncated":false}"#;
-    vec![Fact { key: "relationships/Practitioner/17/123".into(), value: value.into() }]
+    let fact = |key: &str, value: &str| Fact { key: key.into(), value: value.into() };
+    vec![
+        fact("client/growth-chart", r#"{"records":[{"kind":"provider","source":"directory","status":"active"}]}"#),
+        fact("user/Practitioner/17", r#"{"records":[{"roles":["provider"],"source":"directory","status":"active"}]}"#),
+        fact(
+            "patient/123",
+            r#"{"records":[{"birth_date":"1968-04-12","offset_until_ms":1805007600000,"patient":"123","source":"directory","utc_offset_s":-18000}]}"#,
+        ),
+        fact("relationships/Practitioner/17/123", value),
+    ]
 }
 
 /// The middle one of the values; 0 of none.
