@@ -88,9 +88,11 @@ fn a_scope_less_never_turns_a_deny_into_a_permit() {
 fn a_relationship_less_never_turns_a_deny_into_a_permit() {
     let mut found = Vec::new();
     for seed in denied() {
-        // A level below `full` restricts what another relationship confers.
-        let confers =
-            |entry: &Relationship| entry.status == "active" && entry.level == "full" && !entry.is_break_glass();
+        // A level below `full`, or terms, restrict what another relationship confers.
+        let confers = |entry: &Relationship| {
+            let whole = entry.level == "full" && entry.terms == Terms::default();
+            entry.status == "active" && whole && !entry.is_break_glass()
+        };
         for (at, entry) in seed.request.relationships.iter().enumerate().filter(|(_, entry)| confers(entry)) {
             let mut request = seed.request.clone();
             request.relationships = without(&request.relationships, at);

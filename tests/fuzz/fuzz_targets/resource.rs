@@ -9,7 +9,7 @@ use std::sync::Once;
 use chartgate_fuzz::access::{BASE, permits, read};
 use chartgate_fuzz::mutate::{self, Words};
 use chartgate_model::strict;
-use chartgate_policy::{Interaction, Json, Request, Subject};
+use chartgate_policy::{Fact, Interaction, Json, Request, Subject};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use serde_json::Value;
 
@@ -44,6 +44,9 @@ const SAMPLES: [(&str, &[&str], &[u8]); 3] = [
         include_bytes!("../corpus/resource/risk-assessment"),
     ),
 ];
+
+/// An account or an app that may act.
+const ACTIVE: &str = r#"{"records":[{"source":"directory","status":"active"}]}"#;
 
 const WORDS: Words<'static> = Words {
     names: &[
@@ -183,7 +186,14 @@ fn judge(request: &Request<'_>, given: &str, known: &[&str], content: Option<&Va
     let id = (3..).map(|n: u32| n.to_string()).find(|id| !names_patient(content, id)).unwrap_or_default();
     let user = format!("Patient/{id}");
     let stranger = Subject { user: &user, patient: Some(&id), ..request.subject };
-    let stranger = Request { subject: stranger, ..request.clone() };
+    // As well known as the patient asked about.
+    let known = [
+        (format!("user/{user}"), ACTIVE.to_owned()),
+        ("client/app".to_owned(), ACTIVE.to_owned()),
+        (format!("patient/{id}"), format!(r#"{{"records":[{{"source":"directory","patient":"{id}"}}]}}"#)),
+    ];
+    let facts = known.iter().map(|(key, value)| Fact { key, value: value.as_bytes() }).collect();
+    let stranger = Request { subject: stranger, facts, ..request.clone() };
     let creates = Request {
         interaction: Interaction::Create,
         id: None,

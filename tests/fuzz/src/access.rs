@@ -1,6 +1,6 @@
 //! Requests to the policy, asked natively.
 
-use chartgate_policy::{Decision, Interaction, Outcome, Request, Stored, Subject, SubjectKind, decide};
+use chartgate_policy::{Decision, Fact, Interaction, Outcome, Request, Stored, Subject, SubjectKind, decide};
 
 /// The FHIR base of every request.
 pub const BASE: &str = "https://ehr.example/fhir";
@@ -8,8 +8,15 @@ pub const BASE: &str = "https://ehr.example/fhir";
 /// All a caller can declare.
 pub const OBLIGATIONS: [&str; 4] = ["search-narrowing", "response-filter", "if-match", "return-minimal"];
 
+/// What is known of the patient `1`, an ordinary adult whose account and app are active.
+const KNOWN: [(&str, &[u8]); 3] = [
+    ("user/Patient/1", br#"{"records":[{"source":"directory","status":"active"}]}"#),
+    ("client/app", br#"{"records":[{"source":"directory","status":"active"}]}"#),
+    ("patient/1", br#"{"records":[{"source":"directory","patient":"1","birth_date":"1980-01-01"}]}"#),
+];
+
 /// A read of `Type/id` by the patient `1` in an app that was launched for that patient. Nothing is known
-/// about anybody, and the caller carries out no obligation.
+/// about anybody else, and the caller carries out no obligation.
 pub fn read<'a>(key: &'a str, content: &'a [u8]) -> Request<'a> {
     let (resource_type, id) = key.split_once('/').unwrap_or((key, ""));
     Request {
@@ -35,7 +42,7 @@ pub fn read<'a>(key: &'a str, content: &'a [u8]) -> Request<'a> {
         returns_representation: false,
         body: None,
         stored: vec![Stored { key, content: Some(content) }],
-        facts: Vec::new(),
+        facts: KNOWN.map(|(key, value)| Fact { key, value }).into(),
         facts_final: true,
         obligations: Vec::new(),
         settings: b"{}",
