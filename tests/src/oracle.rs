@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test support: a failure is a failed test")]
 
 pub mod case;
+pub mod clinic;
 pub mod content;
 pub mod definitions;
 pub mod fhirpath;
@@ -21,12 +22,12 @@ mod write;
 
 use std::collections::BTreeSet;
 
-use chartgate_model::{DecisionRequest, Interaction, Millis, Relationship, SubjectKind};
+use chartgate_model::{DecisionRequest, Interaction, Millis, Record, Relationship, SubjectKind};
 use serde_json::Value;
 
 use definitions::{Class, Definitions};
 use filter::Filter;
-use people::Reach;
+use people::{People, Reach, Standing};
 use scope::{Clause, Context};
 
 /// When a permit's relationships end; several where several clauses permit and each would do.
@@ -62,13 +63,20 @@ pub struct Narrowed {
 /// How far a clause reaches.
 enum Bound {
     All,
-    Patients(Reach),
+    /// whoever the user reaches
+    User,
+    /// the launch patient, and the chart that is left of theirs
+    Launch {
+        named: String,
+        survivor: String,
+    },
 }
 
 /// A clause that counts for the type and letter asked about.
 struct Live {
     context: Context,
     bound: Bound,
+    writing: bool,
     filters: Vec<Filter>,
     pairs: Vec<(String, String)>,
 }
@@ -78,33 +86,53 @@ struct World<'a> {
     request: &'a DecisionRequest,
     definitions: &'static Definitions,
     settings: &'a Value,
-    relationships: &'a [Relationship],
+    people: People<'a>,
     clauses: Vec<Clause>,
 }
 
-/// Judge a request under the settings of a release; `relationships` are all there are, with their sources.
-pub fn judge(request: &DecisionRequest, settings: &Value, relationships: &[Relationship]) -> Opinion {
+/// Judge a request under the settings of a release; `relationships` and `records` are all there are, with their
+/// sources.
+pub fn judge(
+    request: &DecisionRequest,
+    settings: &Value,
+    relationships: &[Relationship],
+    records: &[Record],
+) -> Opinion {
     let Some(definitions) = definitions::of_version(&request.base.version) else { return Opinion::Deny };
     if request.request.interaction == Interaction::Capabilities {
         return permit([None].into());
     }
     let clauses = scope::clauses(&request.subject.scope, definitions);
-    let world = World { request, definitions, settings, relationships, clauses };
+    let people = People { subject: &request.subject, now: request.now, settings, relationships, records };
+    let world = World { request, definitions, settings, people, clauses };
     if !people::fits(&request.subject, world.set("system_clients")) || request.request.conditional {
         return Opinion::Deny;
     }
-    match request.request.interaction {
+    let Some(cap) = people.gate() else { return Opinion::Deny };
+    let opinion = match request.request.interaction {
         Interaction::Read | Interaction::Vread => world.read(),
         Interaction::HistoryInstance | Interaction::HistoryType | Interaction::HistorySystem => world.history(),
         Interaction::SearchType => world.search(),
         Interaction::Create | Interaction::Update | Interaction::Delete => world.write(),
         Interaction::Operation => world.operation(),
         _ => Opinion::Deny,
-    }
+    };
+    capped(opinion, cap)
 }
 
 fn permit(ends: Ends) -> Opinion {
     Opinion::Permit { obligations: BTreeSet::new(), narrowed: None, ends }
+}
+
+/// No permit outlasts the client and the user.
+fn capped(opinion: Opinion, cap: Option<Millis>) -> Opinion {
+    match opinion {
+        Opinion::Permit { obligations, narrowed, ends } => {
+            let ends = ends.into_iter().map(|end| people::earlier(end, cap)).collect();
+            Opinion::Permit { obligations, narrowed, ends }
+        }
+        other => other,
+    }
 }
 
 impl World<'_> {
@@ -135,31 +163,58 @@ impl World<'_> {
             if (clause.kind != kind && clause.kind != "*") || !clause.letters.contains(letter) {
                 continue;
             }
-            let Some(bound) = self.bound(clause.context, writing) else { continue };
+            let Some(bound) = self.bound(clause.context, kind, writing) else { continue };
             let parse = |(name, value): &(String, String)| {
                 Filter::parse(self.definitions, kind, name, value, &self.request.base.url)
             };
             let Some(filters) = clause.filters.iter().map(parse).collect::<Option<Vec<_>>>() else { continue };
-            live.push(Live { context: clause.context, bound, filters, pairs: clause.filters.clone() });
+            live.push(Live { context: clause.context, bound, writing, filters, pairs: clause.filters.clone() });
         }
         live
     }
 
-    fn bound(&self, context: Context, writing: bool) -> Option<Bound> {
+    fn bound(&self, context: Context, kind: &str, writing: bool) -> Option<Bound> {
         let subject = &self.request.subject;
         if (subject.kind == SubjectKind::System) != (context == Context::System) {
             return None;
         }
-        let reach = people::reach(subject, self.relationships, self.request.now, writing);
         match context {
             Context::System => Some(Bound::All),
-            Context::User => Some(Bound::Patients(reach)),
+            Context::User => Some(Bound::User),
             Context::Patient => {
                 let launch = subject.patient.as_deref().filter(|id| reference::is_id(id))?;
-                let end = *reach.get(launch)?;
-                Some(Bound::Patients([(launch.to_owned(), end)].into()))
+                let survivor = self.people.survivor(launch)?;
+                let is_reached = !self.standings(kind, launch, writing).is_empty();
+                is_reached.then(|| Bound::Launch { named: launch.to_owned(), survivor })
             }
         }
+    }
+
+    /// The standings towards a patient that reach a type, however the patient is named.
+    fn standings(&self, kind: &str, patient: &str, writing: bool) -> Vec<Standing> {
+        let mut standings = self.people.standings(patient, writing);
+        let is_asked = self.definitions.class(kind) != Class::Open && kind != "*";
+        standings.retain(|standing| !is_asked || standing.reaches(kind, self.settings));
+        standings
+    }
+
+    /// The same within a clause, which is not one for everybody.
+    fn within(&self, live: &Live, kind: &str, patient: &str) -> Vec<Standing> {
+        match &live.bound {
+            Bound::Launch { survivor, .. } if self.people.survivor(patient).as_ref() != Some(survivor) => Vec::new(),
+            _ => self.standings(kind, patient, live.writing),
+        }
+    }
+
+    /// Whom a clause reaches, the named ones where some are named.
+    fn reach(&self, live: &Live, kind: &str, named: Option<&BTreeSet<String>>) -> Reach {
+        let all = match (named, &live.bound) {
+            (Some(named), _) => named.clone(),
+            (None, Bound::Launch { named, .. }) => [named.clone()].into(),
+            (None, _) => self.people.reached(live.writing).into_keys().collect(),
+        };
+        let reached = all.into_iter().map(|id| (id.clone(), self.within(live, kind, &id)));
+        reached.filter(|(_, standings)| !standings.is_empty()).collect()
     }
 
     /// Whether a resource may be touched with a letter: the ends of what permits it, none for no.
@@ -168,48 +223,59 @@ impl World<'_> {
         let mut ends = Ends::new();
         for live in self.live(kind, letter, writing) {
             if live.filters.iter().all(|filter| filter.matches(resource, &self.request.base.url)) {
-                ends.extend(self.belongs(&live, writing, resource));
+                ends.extend(self.belongs(&live, resource));
             }
         }
         ends
     }
 
     /// Whether a resource is within a clause's reach.
-    fn belongs(&self, live: &Live, writing: bool, resource: &Value) -> Ends {
+    fn belongs(&self, live: &Live, resource: &Value) -> Ends {
         let kind = self.request.request.resource_type.as_str();
         let class = self.definitions.class(kind);
-        if class == Class::Refused || (writing && self.is_unwritable(kind)) {
+        if class == Class::Refused || (live.writing && self.is_unwritable(kind)) {
             return Ends::new();
         }
         if class == Class::Open {
-            return open_end(live);
+            return self.open_end(live);
         }
-        let reach = match &live.bound {
-            Bound::All => return [None].into(),
-            Bound::Patients(reach) => reach,
+        if matches!(live.bound, Bound::All) {
+            return [None].into();
+        }
+        let end_of = |id: &String| {
+            let standings = self.within(live, kind, id);
+            standings.into_iter().find(|standing| !standing.is_hidden(resource)).map(|standing| standing.end)
         };
         if class == Class::Patient {
             let id = self.request.request.id.as_deref().or_else(|| resource["id"].as_str());
-            return id.and_then(|id| reach.get(id)).copied().into_iter().collect();
+            return id.and_then(|id| end_of(&id.to_owned())).into_iter().collect();
         }
         let named = content::named(self.definitions, kind, resource, &self.request.base.url);
         if named.malformed {
             return Ends::new();
         }
-        let within = |patients: &[String]| patients.iter().filter_map(|id| reach.get(id)).copied().collect::<Ends>();
-        let mut conferring = within(&named.about);
-        if self.set("role_membership") && !writing {
-            conferring.extend(within(&named.roles));
+        let mut conferring: Ends = named.about.iter().filter_map(end_of).collect();
+        if self.set("role_membership") && !live.writing {
+            conferring.extend(named.roles.iter().filter_map(end_of));
         }
         if conferring.is_empty() || !self.definitions.listed("exclusive", kind) {
             return conferring;
         }
-        let all: Vec<&String> = named.about.iter().chain(&named.roles).collect();
-        if named.unclear || all.iter().any(|id| !reach.contains_key(*id)) {
-            return Ends::new();
+        let all: Option<Vec<_>> = named.about.iter().chain(&named.roles).map(end_of).collect();
+        match all.filter(|_| !named.unclear) {
+            Some(ends) => [ends.into_iter().fold(None, people::earlier)].into(),
+            None => Ends::new(),
         }
-        let first = all.iter().filter_map(|id| reach.get(*id)).copied().fold(None, people::earlier);
-        [first].into()
+    }
+
+    /// What a clause gives on a type for which a scope is enough: the launch patient has to be reached still.
+    fn open_end(&self, live: &Live) -> Ends {
+        match &live.bound {
+            Bound::Launch { named, .. } => {
+                self.people.standings(named, live.writing).iter().take(1).map(|one| one.end).collect()
+            }
+            _ => [None].into(),
+        }
     }
 
     /// Types no app writes, whatever its scopes.
@@ -227,13 +293,5 @@ impl World<'_> {
             (_, "expand" | "lookup" | "validate-code" | "translate" | "subsumes") => Opinion::Unjudged("operation"),
             _ => Opinion::Deny,
         }
-    }
-}
-
-/// What a clause gives on a type for which a scope is enough: the launch patient has to be reached still.
-fn open_end(live: &Live) -> Ends {
-    match (&live.bound, live.context) {
-        (Bound::Patients(reach), Context::Patient) => reach.values().copied().collect(),
-        _ => [None].into(),
     }
 }

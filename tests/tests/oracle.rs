@@ -3,11 +3,11 @@
 //! `CHARTGATE_ORACLE_DECISIONS` and `CHARTGATE_ORACLE_SEED` ask for more or others,
 //! `CHARTGATE_ORACLE_COMPONENT` names another component than that of this checkout, and
 //! `CHARTGATE_ORACLE_CASES` a file of cases, one a line, to judge in place of generated ones.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failure here is a failed test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chartgate_model::{DecisionRequest, Interaction, Relationship};
+use chartgate_model::{DecisionRequest, Interaction, Record, RecordClass, Relationship};
 use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
 use chartgate_tests::host::Guest;
 use chartgate_tests::oracle::case::{Case, Found, Read};
@@ -101,7 +101,7 @@ fn the_component_decides_as_the_second_opinion_does() {
     let mut counts: BTreeMap<&str, Count> = BTreeMap::new();
     let (mut all, mut wrong, mut told) = (Count::default(), 0_u64, Vec::new());
     for (case, read) in cases() {
-        let opinion = judge(&read.request, &case.settings, &read.relationships);
+        let opinion = judge(&read.request, &case.settings, &read.relationships, &read.records);
         counts.entry(read.request.request.interaction.code()).or_default().add(&opinion);
         all.add(&opinion);
         if let Some(text) = disagreement(&case, &opinion, &case.through(&policy, &read)) {
@@ -124,7 +124,7 @@ fn the_generated_cases_are_permitted_often_and_hardly_ever_left_unjudged() {
     let (mut all, mut plain) = (Count::default(), Count::default());
     for _ in 0..5_000 {
         let (case, read) = next(&mut dice);
-        let opinion = judge(&read.request, &case.settings, &read.relationships);
+        let opinion = judge(&read.request, &case.settings, &read.relationships, &read.records);
         all.add(&opinion);
         if !matches!(read.request.request.interaction, Interaction::SearchType | Interaction::Operation) {
             plain.add(&opinion);
@@ -134,73 +134,137 @@ fn the_generated_cases_are_permitted_often_and_hardly_ever_left_unjudged() {
     assert!(all.unjudged <= 50 && plain.unjudged == 0, "{all:?} {plain:?}");
 }
 
-/// A rule forgotten: what the oracle is told about a case, changed.
+/// What the oracle is told about a case.
+#[derive(Clone)]
+struct Heard {
+    request: DecisionRequest,
+    settings: Value,
+    relationships: Vec<Relationship>,
+    records: Vec<Record>,
+}
+
+impl Heard {
+    fn of(case: &Case, read: &Read) -> Self {
+        let (relationships, records) = (read.relationships.clone(), read.records.clone());
+        Self { request: read.request.clone(), settings: case.settings.clone(), relationships, records }
+    }
+
+    fn judged(&self) -> Opinion {
+        judge(&self.request, &self.settings, &self.relationships, &self.records)
+    }
+
+    /// Never heard of a member of any record.
+    fn without(&mut self, member: &str) {
+        for record in &mut self.records {
+            record.members.remove(member);
+        }
+    }
+
+    fn each(&mut self, change: impl FnMut(&mut Relationship)) {
+        self.relationships.iter_mut().for_each(change);
+    }
+}
+
+/// A rule forgotten: what the oracle is told, changed.
 struct Twist {
     name: &'static str,
-    change: fn(&mut DecisionRequest, &mut Value, &mut Vec<Relationship>),
+    change: fn(&mut Heard),
 }
 
 /// The rules whose loss has to be noticed.
-const TWISTS: [Twist; 17] = [
-    Twist { name: "writes have to be on", change: |_, settings, _| settings["writes"] = json!(true) },
-    Twist { name: "roles confer nothing", change: |_, settings, _| settings["role_membership"] = json!(true) },
-    Twist { name: "system clients have to be on", change: |_, settings, _| settings["system_clients"] = json!(true) },
+const TWISTS: &[Twist] = &[
+    Twist { name: "writes have to be on", change: |heard| heard.settings["writes"] = json!(true) },
+    Twist { name: "roles confer nothing", change: |heard| heard.settings["role_membership"] = json!(true) },
+    Twist { name: "system clients have to be on", change: |heard| heard.settings["system_clients"] = json!(true) },
     Twist {
         name: "filters bind",
-        change: |request, _, _| {
+        change: |heard| {
             let bare = |token: &str| token.split('?').next().unwrap_or_default().to_owned();
-            request.subject.scope = request.subject.scope.split(' ').map(bare).collect::<Vec<_>>().join(" ");
+            let scope = &mut heard.request.subject.scope;
+            *scope = scope.split(' ').map(bare).collect::<Vec<_>>().join(" ");
         },
     },
-    Twist {
-        name: "letters are told apart",
-        change: |request, _, _| request.subject.scope = request.subject.scope.replace(".rs", ".cruds"),
-    },
-    Twist {
-        name: "patient/ is not user/",
-        change: |request, _, _| request.subject.scope = request.subject.scope.replace("patient/", "user/"),
-    },
-    Twist {
-        name: "user/ is not patient/",
-        change: |request, _, _| request.subject.scope = request.subject.scope.replace("user/", "patient/"),
-    },
-    Twist {
-        name: "the launch patient is needed",
-        change: |request, _, _| request.subject.patient = Some("123".into()),
-    },
+    Twist { name: "letters are told apart", change: |heard| scope(heard, ".rs", ".cruds") },
+    Twist { name: "patient/ is not user/", change: |heard| scope(heard, "patient/", "user/") },
+    Twist { name: "user/ is not patient/", change: |heard| scope(heard, "user/", "patient/") },
+    Twist { name: "the launch patient is needed", change: |heard| heard.request.subject.patient = Some("123".into()) },
     Twist {
         name: "an end is not part of the time",
-        change: |_, _, known| known.iter_mut().for_each(|entry| entry.end = entry.end.map(|end| end.plus_ms(1))),
+        change: |heard| heard.each(|entry| entry.end = entry.end.map(|end| end.plus_ms(1))),
     },
     Twist {
         name: "a start is part of the time",
-        change: |_, _, known| {
-            known.iter_mut().for_each(|entry| entry.start = entry.start.map(|start| start.plus_ms(1)))
-        },
+        change: |heard| heard.each(|entry| entry.start = entry.start.map(|start| start.plus_ms(1))),
     },
-    Twist { name: "revoked kills", change: |_, _, known| known.retain(|entry| entry.status != "revoked") },
-    Twist { name: "suspended kills", change: |_, _, known| known.retain(|entry| entry.status != "suspended") },
-    Twist {
-        name: "kinds are told apart",
-        change: |_, _, known| known.iter_mut().for_each(|e| e.kind = "guardian".into()),
-    },
-    Twist {
-        name: "levels count",
-        change: |_, _, known| known.iter_mut().for_each(|entry| entry.level = "full".into()),
-    },
-    Twist { name: "every source counts", change: |_, _, known| known.iter_mut().for_each(|e| e.source = "one".into()) },
-    Twist {
-        name: "other ways confer nothing",
-        change: |_, _, known| known.iter_mut().for_each(|e| e.via = "ordinary".into()),
-    },
+    Twist { name: "revoked kills", change: |heard| heard.relationships.retain(|entry| entry.status != "revoked") },
+    Twist { name: "suspended kills", change: |heard| heard.relationships.retain(|entry| entry.status != "suspended") },
+    Twist { name: "kinds are told apart", change: |heard| heard.each(|entry| entry.kind = "guardian".into()) },
+    Twist { name: "levels count", change: |heard| heard.each(|entry| entry.level = "full".into()) },
+    Twist { name: "every source counts", change: |heard| heard.each(|entry| entry.source = "one".into()) },
+    Twist { name: "other ways confer nothing", change: |heard| heard.each(|entry| entry.via = "ordinary".into()) },
     Twist {
         name: "obligations have to be declared",
-        change: |request, _, _| {
-            request.obligations =
+        change: |heard| {
+            heard.request.obligations =
                 ["search-narrowing", "response-filter", "if-match", "return-minimal"].map(str::to_owned).to_vec();
         },
     },
+    Twist { name: "types are left out", change: |heard| heard.each(|entry| entry.terms.exclude_types.clear()) },
+    Twist { name: "labels are left out", change: |heard| heard.each(|entry| entry.terms.exclude_labels.clear()) },
+    Twist { name: "conditions count", change: |heard| heard.each(|entry| entry.terms.condition = None) },
+    Twist {
+        name: "a delegator has to have access",
+        change: |heard| heard.relationships.retain(|entry| entry.user == heard.request.subject.user),
+    },
+    Twist {
+        name: "windows are as wide as they are",
+        change: |heard| heard.settings["encounter_window_days"] = json!(31),
+    },
+    Twist { name: "people have to be known", change: |heard| heard.settings["require_patient_records"] = json!(false) },
+    Twist { name: "users have to be known", change: |heard| heard.settings["require_provider_records"] = json!(false) },
+    Twist {
+        name: "a provider's own chart is closed",
+        change: |heard| heard.settings["own_chart_for_providers"] = json!(true),
+    },
+    Twist { name: "majority comes with years", change: |heard| heard.settings["age_of_majority"] = json!(30) },
+    Twist { name: "access begins at an age", change: |heard| heard.settings["own_access_from_age"] = json!(0) },
+    Twist { name: "limited access begins at an age", change: |heard| heard.settings["limited_from_age"] = json!(18) },
+    Twist { name: "what is read ages", change: |heard| heard.without("as_of") },
+    Twist { name: "merged charts lead on", change: |heard| heard.without("merged_into") },
+    Twist { name: "restrictions count", change: |heard| heard.without("restriction") },
+    Twist { name: "test data is apart", change: |heard| heard.without("test") },
+    Twist { name: "the deceased are left alone", change: |heard| heard.without("deceased") },
+    Twist { name: "a chart has to be in use", change: |heard| heard.without("active") },
+    Twist { name: "apps may be blocked", change: |heard| heard.without("app_access_blocked") },
+    Twist { name: "the emancipated are adults", change: |heard| heard.without("emancipated") },
+    Twist { name: "incapacity is documented", change: |heard| heard.without("incapacitated") },
+    Twist { name: "zones count", change: |heard| heard.without("zone") },
+    Twist { name: "birth dates count", change: |heard| heard.without("birth_date") },
+    Twist { name: "roles are said", change: |heard| heard.without("roles") },
+    Twist { name: "charts are said", change: |heard| heard.without("charts") },
+    Twist { name: "users end", change: |heard| heard.without("end") },
+    Twist { name: "users start", change: |heard| heard.without("start") },
+    Twist { name: "clients have a kind", change: |heard| heard.without("kind") },
+    Twist {
+        name: "users and clients are active",
+        change: |heard| {
+            for record in heard.records.iter_mut().filter(|record| record.class != RecordClass::Patient) {
+                record.members.insert("status".into(), json!("active"));
+            }
+        },
+    },
+    Twist {
+        name: "every record counts",
+        change: |heard| {
+            let mut seen = BTreeSet::new();
+            heard.records.retain(|record| seen.insert((record.class.code(), record.id.clone())));
+        },
+    },
 ];
+
+fn scope(heard: &mut Heard, old: &str, new: &str) {
+    heard.request.subject.scope = heard.request.subject.scope.replace(old, new);
+}
 
 /// A check that cannot fail is none: an oracle that forgets a rule has to disagree with the component.
 #[test]
@@ -211,14 +275,13 @@ fn an_oracle_that_forgets_a_rule_disagrees() {
     for _ in 0..NOTICED_WITHIN {
         let (case, read) = next(&mut dice);
         let Ok(found) = case.through(&policy, &read) else { continue };
-        if found.differs(&judge(&read.request, &case.settings, &read.relationships)).is_some() {
+        if found.differs(&judge(&read.request, &case.settings, &read.relationships, &read.records)).is_some() {
             continue;
         }
         left.retain(|twist| {
-            let (mut request, mut settings) = (read.request.clone(), case.settings.clone());
-            let mut relationships = read.relationships.clone();
-            (twist.change)(&mut request, &mut settings, &mut relationships);
-            found.differs(&judge(&request, &settings, &relationships)).is_none()
+            let mut heard = Heard::of(&case, &read);
+            (twist.change)(&mut heard);
+            found.differs(&heard.judged()).is_none()
         });
         if left.is_empty() {
             return;
@@ -232,6 +295,7 @@ fn an_oracle_that_forgets_a_rule_disagrees() {
 fn a_permit_for_a_strangers_record_is_a_disagreement() {
     let case: Case = serde_json::from_value(json!({
         "settings": {}, "fhir_version": "4.0.1", "now": "2026-11-24T10:00:00Z", "directory": [],
+        "records": [{ "class": "patient", "id": "123", "source": "directory", "members": { "birth_date": "1980" } }],
         "ask": {
             "request": { "method": "GET", "url": "/Observation/9" },
             "subject": { "user": "Patient/123", "scope": "patient/Observation.rs", "patient": "123" },
@@ -240,7 +304,7 @@ fn a_permit_for_a_strangers_record_is_a_disagreement() {
     }))
     .unwrap();
     let read = case.read().unwrap();
-    let opinion = judge(&read.request, &case.settings, &read.relationships);
+    let opinion = judge(&read.request, &case.settings, &read.relationships, &read.records);
     let found = case.through(&component(), &read).unwrap();
     assert_eq!(found.differs(&opinion), None);
     let permitted = Found { permitted: true, ..found };

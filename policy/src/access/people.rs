@@ -349,9 +349,17 @@ impl<'r, 'a> People<'r, 'a> {
     /// Everybody a `user/` clause reaches.
     pub(crate) fn circle(&self, limit: usize, trace: &mut Trace) -> Result<Circle, Stop> {
         let user = self.request.subject.user;
-        let listed = self.listed()?;
         let own = user.strip_prefix("Patient/").filter(|_| self.request.subject.kind == SubjectKind::Patient);
         let mut ids: Vec<&str> = own.into_iter().chain(self.user.charts()).collect();
+        let listed = match self.listed() {
+            Err(needs @ Stop::Needs(_)) => {
+                let mut all = Failures::default();
+                all.add(needs);
+                ids.iter().filter_map(|id| self.charts(id, Width::One).err()).for_each(|stop| all.add(stop));
+                return Err(all.into_stop(Reason::FactMissing));
+            }
+            listed => listed?,
+        };
         ids.extend(listed.list.iter().map(|entry| &*entry.patient));
         ids.sort_unstable();
         ids.dedup();

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use chartgate::config::Limits;
-use chartgate::facts::{FactError, Facts, RelationshipSource, SourceAnswer, keys_ahead};
+use chartgate::facts::{FactError, FactSource, Facts, RecordsAnswer, SourceAnswer, keys_ahead};
 use chartgate::http::caller::Caller;
 use chartgate::http::wire::{Context, Decidable};
 use chartgate_model::{
-    DecisionRequest, Fact, FhirBase, Millis, Obligation, Outcome, PolicyInput, Relationship, SubjectKind,
+    DecisionRequest, Fact, FhirBase, Millis, Obligation, Outcome, PolicyInput, Record, RecordClass, Relationship,
+    SubjectKind, Terms,
 };
 use chartgate_runtime::LoadedPolicy;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,9 @@ pub struct Case {
     pub now: String,
     /// what the directory and other sources know
     pub directory: Vec<Known>,
+    /// what they know of patients, users and clients
+    #[serde(default)]
+    pub records: Vec<Told>,
     /// the body
     pub ask: Value,
 }
@@ -61,6 +65,46 @@ pub struct Known {
     pub start: Option<String>,
     /// RFC 3339
     pub end: Option<String>,
+    /// types it does not reach
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_types: Vec<String>,
+    /// codes of labels it does not reach
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_labels: Vec<String>,
+    /// `incapacity` or `minority`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// of a `delegation`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegator: Option<String>,
+}
+
+/// What a source says of a patient, a user or a client.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Told {
+    /// `patient`, `user` or `client`
+    pub class: String,
+    /// as the class has it
+    pub id: String,
+    /// `directory`
+    pub source: String,
+    /// the record, as the directory takes it
+    pub members: Value,
+}
+
+impl Told {
+    /// The record as a caller vouches for it.
+    pub fn body(&self) -> Value {
+        let mut body = self.members.clone();
+        body[&self.class] = json!(self.id);
+        body
+    }
+
+    fn record(&self) -> Result<Record, String> {
+        let class = RecordClass::from_code(&self.class).ok_or_else(|| "class".to_owned())?;
+        chartgate::people::record(class, &self.id, &self.source, self.members.clone())
+            .map_err(|error| error.to_string())
+    }
 }
 
 impl Known {
@@ -76,6 +120,13 @@ impl Known {
             source: self.source.clone(),
             start: time(&self.start)?,
             end: time(&self.end)?,
+            terms: Terms {
+                basis: String::new(),
+                exclude_types: self.exclude_types.clone(),
+                exclude_labels: self.exclude_labels.clone(),
+                condition: self.condition.clone(),
+                delegator: self.delegator.clone(),
+            },
         })
     }
 }
@@ -86,7 +137,9 @@ pub struct Read {
     pub request: DecisionRequest,
     /// every relationship there is, each with its source
     pub relationships: Vec<Relationship>,
-    directory: Vec<Relationship>,
+    /// every record there is, each with its source
+    pub records: Vec<Record>,
+    directory: Directory,
 }
 
 impl Case {
@@ -99,7 +152,11 @@ impl Case {
             chartgate::store::validate::relationship(given).map_err(|error| error.to_string())?;
             relationships.push(Relationship { source: "caller".into(), ..given.clone() });
         }
-        Ok(Read { request, relationships, directory })
+        let known = self.records.iter().map(Told::record).collect::<Result<Vec<_>, _>>()?;
+        let vouched = request.records.iter().map(|record| Record { source: "caller".into(), ..record.clone() });
+        let records = known.iter().cloned().chain(vouched).collect();
+        let directory = Directory { relationships: directory, records: known };
+        Ok(Read { request, relationships, records, directory })
     }
 
     fn request(&self) -> Result<DecisionRequest, String> {
@@ -135,54 +192,74 @@ impl Case {
 
     /// Decide it through a component, with the needs loop of the host.
     pub fn through(&self, policy: &LoadedPolicy, read: &Read) -> Result<Found, String> {
-        let source = Facts::new(Arc::new(Directory(read.directory.clone())));
-        let settings = self.settings.to_string();
-        let resolve = |keys: &[String]| {
-            let resolved = source.resolve("default", &read.request.relationships, keys, read.request.now);
-            resolved.map(|resolved| resolved.facts).map_err(|error| error.to_string())
-        };
-        let mut facts = resolve(&keys_ahead(&policy.description.fact_templates, &read.request))?;
-        let (mut facts_final, mut rounds) = (false, 0);
-        loop {
-            rounds += 1;
-            let input = PolicyInput {
-                decision: &read.request,
-                stored: &read.request.stored,
-                facts: &facts,
-                facts_final,
-                settings: settings.as_bytes(),
-            };
-            let decision = policy.decide(&input).map_err(|error| error.to_string())?.decision;
-            let Outcome::Needs(keys) = &decision.outcome else { return Ok(Found::of(decision.outcome, &read.request)) };
-            if facts_final {
-                return Err("asks again although nothing more will come".into());
-            }
-            let people: Vec<String> = keys.iter().filter(|key| !key.starts_with("resource/")).cloned().collect();
-            facts_final = people.is_empty() || rounds + 1 >= ROUNDS_MAX;
-            let unknown = |key: &&String| facts.iter().all(|fact: &Fact| fact.key != **key);
-            let more = resolve(&people.iter().filter(unknown).cloned().collect::<Vec<_>>())?;
-            facts.extend(more);
-        }
+        let source = Facts::new(Arc::new(read.directory.clone()));
+        decide(policy, &source, &read.request, &self.settings)
     }
 }
 
-/// The sources of a case, in place of the directory.
-struct Directory(Vec<Relationship>);
+/// Decide a request through a component, with the needs loop of the host.
+pub fn decide(
+    policy: &LoadedPolicy,
+    source: &Facts,
+    request: &DecisionRequest,
+    settings: &Value,
+) -> Result<Found, String> {
+    let settings = settings.to_string();
+    let resolve = |keys: &[String]| {
+        let resolved = source.resolve(request, keys);
+        resolved.map(|resolved| resolved.facts).map_err(|error| error.to_string())
+    };
+    let mut facts = resolve(&keys_ahead(&policy.description.fact_templates, request))?;
+    let (mut facts_final, mut rounds) = (false, 0);
+    loop {
+        rounds += 1;
+        let input = PolicyInput {
+            decision: request,
+            stored: &request.stored,
+            facts: &facts,
+            facts_final,
+            settings: settings.as_bytes(),
+        };
+        let decision = policy.decide(&input).map_err(|error| error.to_string())?.decision;
+        let Outcome::Needs(keys) = &decision.outcome else { return Ok(Found::of(decision.outcome, request)) };
+        if facts_final {
+            return Err("asks again although nothing more will come".into());
+        }
+        let people: Vec<String> = keys.iter().filter(|key| !key.starts_with("resource/")).cloned().collect();
+        facts_final = people.is_empty() || rounds + 1 >= ROUNDS_MAX;
+        let unknown = |key: &&String| facts.iter().all(|fact: &Fact| fact.key != **key);
+        let more = resolve(&people.iter().filter(unknown).cloned().collect::<Vec<_>>())?;
+        facts.extend(more);
+    }
+}
+
+/// The sources of a case, in place of the directory. Whom nobody speaks of nobody knows.
+#[derive(Clone)]
+struct Directory {
+    relationships: Vec<Relationship>,
+    records: Vec<Record>,
+}
 
 impl Directory {
     fn answer(&self, keep: impl Fn(&Relationship) -> bool) -> SourceAnswer {
-        let relationships = self.0.iter().filter(|entry| keep(entry)).cloned().collect();
+        let relationships = self.relationships.iter().filter(|entry| keep(entry)).cloned().collect();
         SourceAnswer { relationships, truncated: false, stamp: "case".into() }
     }
 }
 
-impl RelationshipSource for Directory {
+impl FactSource for Directory {
     fn between(&self, _tenant: &str, user: &str, patient: &str) -> Result<SourceAnswer, FactError> {
         Ok(self.answer(|entry| entry.user == user && entry.patient == patient))
     }
 
     fn of_user(&self, _tenant: &str, user: &str) -> Result<SourceAnswer, FactError> {
         Ok(self.answer(|entry| entry.user == user))
+    }
+
+    fn records(&self, _tenant: &str, class: RecordClass, ids: &BTreeSet<String>) -> Result<RecordsAnswer, FactError> {
+        let of_these = |record: &&Record| record.class == class && ids.contains(&record.id);
+        let records = self.records.iter().filter(of_these).cloned().collect();
+        Ok(RecordsAnswer { records, stamp: "case".into() })
     }
 }
 

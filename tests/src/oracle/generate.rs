@@ -5,13 +5,14 @@ mod dice;
 mod fill;
 mod mutate;
 mod people;
+mod records;
 mod request;
 mod scopes;
 mod values;
 
 use serde_json::{Value, json};
 
-use super::case::{Case, Known};
+use super::case::{Case, Known, Told};
 use super::definitions::{self, Class, Definitions};
 pub use dice::Dice;
 
@@ -19,6 +20,8 @@ pub use dice::Dice;
 const NOW: &str = "2026-11-24T10:00:00Z";
 /// Patients there are.
 const PATIENTS: [&str; 5] = ["123", "124", "125", "p-3", "P.4"];
+/// A chart that was merged into that of a patient.
+const MERGED: &str = "old-1";
 /// Obligations there are.
 const OBLIGATIONS: [&str; 4] = ["search-narrowing", "response-filter", "if-match", "return-minimal"];
 /// Types most of what happens is about.
@@ -52,10 +55,15 @@ struct Draft {
     launch: Option<String>,
     scopes: Vec<String>,
     relationships: Vec<Known>,
+    records: Vec<Told>,
+    now: String,
     interaction: &'static str,
     resource_type: String,
     id: String,
+    /// the patient as the request and the content name them
     patient: String,
+    /// the chart that is left of theirs
+    chart: String,
     /// absent: not fetched; null: not there
     stored: Option<Value>,
     body: Value,
@@ -84,7 +92,15 @@ fn draft(dice: &mut Dice) -> Draft {
     let (fhir_version, definitions) = version(dice);
     let (kind, user) = people::subject(dice);
     let own = user.strip_prefix("Patient/").filter(|_| kind == "patient" && dice.percent(60));
-    let patient = own.map_or_else(|| dice.text(&PATIENTS), str::to_owned);
+    let mut patient = own.map_or_else(|| dice.text(&PATIENTS), str::to_owned);
+    let chart = patient.clone();
+    let mut user = user;
+    if dice.percent(8) {
+        if own_is(&user, &patient) && dice.percent(60) {
+            user = format!("Patient/{MERGED}");
+        }
+        patient = MERGED.into();
+    }
     let interaction = interaction(dice);
     let resource_type = resource_type(dice, definitions, interaction);
     let id = if resource_type == "Patient" { patient.clone() } else { dice.text(&["9", "obs-1"]) };
@@ -97,10 +113,13 @@ fn draft(dice: &mut Dice) -> Draft {
         launch: None,
         scopes: Vec::new(),
         relationships: Vec::new(),
+        records: Vec::new(),
+        now: NOW.into(),
         interaction,
         resource_type,
         id,
         patient,
+        chart,
         stored: None,
         body: Value::Null,
         headers: json!({}),
@@ -109,10 +128,15 @@ fn draft(dice: &mut Dice) -> Draft {
         obligations: obligations(dice),
     };
     draft.relate(dice);
+    draft.know(dice);
     let filters = draft.fill(dice);
     draft.grant(dice, &filters);
     draft.ask(dice, &filters);
     draft
+}
+
+fn own_is(user: &str, patient: &str) -> bool {
+    user.strip_prefix("Patient/") == Some(patient)
 }
 
 fn version(dice: &mut Dice) -> (String, &'static Definitions) {
@@ -169,6 +193,9 @@ fn settings(dice: &mut Dice, kind: &str, interaction: &str) -> Value {
     }
     if dice.percent(5) {
         settings["narrowing_patients_max"] = json!(1 + dice.below(2));
+    }
+    if dice.percent(12) {
+        records::setting(dice, &mut settings);
     }
     settings
 }

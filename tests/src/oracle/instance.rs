@@ -4,8 +4,8 @@ use chartgate_model::Interaction;
 use serde_json::Value;
 
 use super::definitions::Class;
-use super::scope::{Context, has};
-use super::{Bound, Ends, Live, Opinion, World, open_end, permit};
+use super::scope::has;
+use super::{Bound, Ends, Live, Opinion, World, permit};
 
 /// What the caller said about a resource.
 pub(super) enum Content {
@@ -55,7 +55,7 @@ impl World<'_> {
         let request = &self.request.request;
         if request.interaction == Interaction::HistorySystem {
             let live = self.live("*", 's', false);
-            let ends: Ends = live.iter().flat_map(deferred_end).collect();
+            let ends: Ends = live.iter().flat_map(|live| self.deferred_end(live, "*")).collect();
             return if ends.is_empty() { Opinion::Deny } else { self.permit_with(&["response-filter"], ends) };
         }
         if self.definitions.class(&request.resource_type) == Class::Refused {
@@ -84,20 +84,24 @@ impl World<'_> {
         let mut ends = Ends::new();
         for live in self.live(&request.resource_type, letter, false) {
             if live.filters.is_empty() {
-                ends.extend(self.by_id(&live, by_id));
+                ends.extend(self.by_id(&live, by_id, false));
             }
         }
         ends
     }
 
-    fn by_id(&self, live: &Live, by_id: bool) -> Ends {
+    /// What whose chart it is gives; `labels` may hide what is there only where its content is looked at.
+    fn by_id(&self, live: &Live, by_id: bool, labels: bool) -> Ends {
         let request = &self.request.request;
         match (self.definitions.class(&request.resource_type), &live.bound) {
             (Class::Refused, _) => Ends::new(),
-            (Class::Open, _) => open_end(live),
+            (Class::Open, _) => self.open_end(live),
             (_, Bound::All) => [None].into(),
-            (Class::Patient, Bound::Patients(reach)) if by_id => {
-                request.id.iter().filter_map(|id| reach.get(id)).copied().collect()
+            (Class::Patient, _) if by_id => {
+                let id = request.id.as_deref().unwrap_or_default();
+                let standings = self.within(live, &request.resource_type, id);
+                let sees = standings.into_iter().find(|standing| labels || !standing.hides());
+                sees.map(|standing| standing.end).into_iter().collect()
             }
             _ => Ends::new(),
         }
@@ -105,21 +109,21 @@ impl World<'_> {
 
     /// What can only be told row by row, once the content is there.
     fn deferred(&self, letter: char, by_id: bool) -> Opinion {
-        let request = &self.request.request;
-        let is_patient = self.definitions.class(&request.resource_type) == Class::Patient && by_id;
+        let kind = self.request.request.resource_type.as_str();
+        let is_patient = self.definitions.class(kind) == Class::Patient && by_id;
         let mut ends = Ends::new();
-        for live in self.live(&request.resource_type, letter, false) {
+        for live in self.live(kind, letter, false) {
             // Whose chart it is stands in the URL, whatever the filters will say of its content.
-            ends.extend(if is_patient { self.by_id(&live, true) } else { deferred_end(&live) });
+            ends.extend(if is_patient { self.by_id(&live, true, true) } else { self.deferred_end(&live, kind) });
         }
         if ends.is_empty() { Opinion::Deny } else { self.permit_with(&["response-filter"], ends) }
     }
-}
 
-/// A `user/` clause rests on nobody yet; a `patient/` clause rests on the launch patient.
-fn deferred_end(live: &Live) -> Ends {
-    match (&live.bound, live.context) {
-        (Bound::Patients(reach), Context::Patient) => reach.values().copied().collect(),
-        _ => [None].into(),
+    /// A `user/` clause rests on nobody yet; a `patient/` clause rests on the launch patient.
+    fn deferred_end(&self, live: &Live, kind: &str) -> Ends {
+        match &live.bound {
+            Bound::Launch { named, .. } => self.within(live, kind, named).iter().take(1).map(|one| one.end).collect(),
+            _ => [None].into(),
+        }
     }
 }

@@ -1,13 +1,63 @@
-//! Which patients the subject reaches, and until when.
+//! Who reaches which chart, and until when: the rules of `policy/PEOPLE.md`.
 
-use std::collections::BTreeMap;
+mod age;
+mod gate;
+mod kinds;
+mod records;
 
-use chartgate_model::{Millis, Relationship, Subject, SubjectKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+use chartgate_model::{Millis, Record, RecordClass, Relationship, Subject, SubjectKind};
+use serde_json::Value;
 
 use super::reference::is_id;
 
-/// A patient and when reaching them ends; `None` when it does not.
-pub type Reach = BTreeMap<String, Option<Millis>>;
+/// Codes hidden from limited standings, where the settings do not say.
+const LIMITED_LABELS: [&str; 15] =
+    ["BH", "ETH", "ETHUD", "HIV", "MH", "OPIOIDUD", "PREGNANT", "PSY", "PSYTHPN", "R", "SDV", "SEX", "STD", "SUD", "V"];
+/// Types a limited standing reaches, where the settings do not say.
+const LIMITED_TYPES: [&str; 9] = [
+    "AllergyIntolerance",
+    "Appointment",
+    "AppointmentResponse",
+    "CareTeam",
+    "Coverage",
+    "Immunization",
+    "ImmunizationRecommendation",
+    "Patient",
+    "RelatedPerson",
+];
+
+/// What is known about people, and who asks.
+#[derive(Clone, Copy)]
+pub struct People<'a> {
+    /// who asks
+    pub subject: &'a Subject,
+    /// the time of the decision
+    pub now: Millis,
+    /// settings of the release
+    pub settings: &'a Value,
+    /// all relationships there are, with their sources
+    pub relationships: &'a [Relationship],
+    /// all records there are, with their sources
+    pub records: &'a [Record],
+}
+
+/// On what somebody reaches a patient, and how far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// when it ends
+    pub end: Option<Millis>,
+    /// only some types
+    limited: bool,
+    /// not these types
+    exclude_types: BTreeSet<String>,
+    /// not what has one of these codes
+    hidden: BTreeSet<String>,
+}
+
+/// Patients as they are named, with every standing towards each, the first one first.
+pub type Reach = BTreeMap<String, Vec<Standing>>;
 
 /// Whether the kind of a subject fits who the user is.
 pub fn fits(subject: &Subject, system_clients: bool) -> bool {
@@ -23,88 +73,168 @@ pub fn fits(subject: &Subject, system_clients: bool) -> bool {
     }
 }
 
-/// Every patient the user reaches.
-pub fn reach(subject: &Subject, relationships: &[Relationship], now: Millis, writing: bool) -> Reach {
-    let mut reach = Reach::new();
-    for entry in relationships {
-        if entry.user == subject.user
-            && let Some(end) = live(subject, &entry.patient, relationships, now, writing)
-        {
-            reach.insert(entry.patient.clone(), end);
-        }
+impl Standing {
+    /// Whether a type is within it.
+    pub fn reaches(&self, kind: &str, settings: &Value) -> bool {
+        let listed = || match settings["limited_types"].as_array() {
+            Some(types) => types.iter().any(|one| one == kind),
+            None => LIMITED_TYPES.contains(&kind),
+        };
+        !self.exclude_types.contains(kind) && (!self.limited || listed())
     }
-    if let (SubjectKind::Patient, Some(own)) = (subject.kind, subject.user.strip_prefix("Patient/")) {
-        reach.insert(own.to_owned(), None);
+
+    /// Whether any label at all could hide a resource.
+    pub fn hides(&self) -> bool {
+        !self.hidden.is_empty()
     }
-    reach
+
+    /// Whether the labels of a resource hide it.
+    pub fn is_hidden(&self, resource: &Value) -> bool {
+        let labels = match &resource["meta"]["security"] {
+            Value::Null => return false,
+            Value::Array(labels) => labels.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        let told = |label: &Value| label["code"].as_str().is_none_or(|code| self.hidden.contains(code));
+        self.hides() && labels.iter().any(told)
+    }
 }
 
-/// Whether a relationship to a patient is live; with its end.
-fn live(
-    subject: &Subject,
-    patient: &str,
-    relationships: &[Relationship],
-    now: Millis,
-    writing: bool,
-) -> Option<Option<Millis>> {
-    let kinds: &[&str] = match subject.kind {
-        SubjectKind::Patient | SubjectKind::Proxy => &["guardian", "caregiver", "agency"],
-        SubjectKind::Provider => &["treatment", "care-team", "primary-care", "appointment", "department", "coverage"],
-        SubjectKind::System => return None,
-    };
-    let mut entries: Vec<&Relationship> = Vec::new();
-    for entry in relationships {
-        if entry.user == subject.user && entry.patient == patient && entry.via == "ordinary" {
-            entries.push(entry);
+impl People<'_> {
+    /// Every patient the user reaches, of those the user's relationships and charts name.
+    pub fn reached(&self, writing: bool) -> Reach {
+        let of_user = self.relationships.iter().filter(|entry| entry.user == self.subject.user);
+        let mut named: BTreeSet<String> = of_user.map(|entry| entry.patient.clone()).collect();
+        if let Some(own) = self.own_chart() {
+            named.insert(own.to_owned());
+            named.extend(self.survivor(own).filter(|survivor| self.is_same(own, survivor)));
+        }
+        let known = self.of(RecordClass::User, &self.subject.user);
+        named.extend(known.iter().flat_map(|record| strings(record, "charts")));
+        named
+            .into_iter()
+            .map(|id| (id.clone(), self.standings(&id, writing)))
+            .filter(|(_, all)| !all.is_empty())
+            .collect()
+    }
+
+    /// The chart a patient is by identity.
+    fn own_chart(&self) -> Option<&str> {
+        self.subject.user.strip_prefix("Patient/").filter(|_| self.subject.kind == SubjectKind::Patient)
+    }
+
+    /// On what the user reaches a patient, however the patient is named.
+    pub fn standings(&self, named: &str, writing: bool) -> Vec<Standing> {
+        let Some(patient) = self.survivor(named) else { return Vec::new() };
+        let records = self.of(RecordClass::Patient, &patient);
+        if records.is_empty() && self.on("require_patient_records", true) {
+            return Vec::new();
+        }
+        let own = self.own_chart().filter(|own| self.is_same(own, &patient));
+        // The user's own chart was merged into one that is not said to be the user's.
+        let is_lost = own.is_none() && self.own_chart() == Some(named);
+        if is_lost || self.is_own_chart_of_provider(&patient) || !self.is_test_equal(&records) {
+            return Vec::new();
+        }
+        let mut standings = match own {
+            Some(_) => self.by_identity(&records).into_iter().collect(),
+            None => self.related(&patient, &records, writing),
+        };
+        if own.is_none() && self.is_restricted(&records) {
+            standings.clear();
+        }
+        for standing in &mut standings {
+            self.hide(standing);
+        }
+        standings
+    }
+
+    /// Whether a chart that is left is that of a patient: every record of the user has to say so of one that was merged.
+    fn is_same(&self, own: &str, survivor: &str) -> bool {
+        let known = self.of(RecordClass::User, &self.subject.user);
+        let lists = |record: &&Record| strings(record, "charts").iter().any(|chart| chart == survivor);
+        self.survivor(own).as_deref() == Some(survivor)
+            && (own == survivor || (!known.is_empty() && known.iter().all(lists)))
+    }
+
+    /// A patient's access to themself.
+    fn by_identity(&self, records: &[&Record]) -> Option<Standing> {
+        (self.is_open_to_apps(records, false) && self.is_old_enough(records)).then(Standing::default)
+    }
+
+    fn is_own_chart_of_provider(&self, patient: &str) -> bool {
+        let known = self.of(RecordClass::User, &self.subject.user);
+        self.subject.kind == SubjectKind::Provider
+            && !self.on("own_chart_for_providers", false)
+            && known.iter().any(|record| strings(record, "charts").iter().any(|chart| chart == patient))
+    }
+
+    /// Made-up users see made-up patients through made-up apps, and real ones real ones.
+    fn is_test_equal(&self, patient: &[&Record]) -> bool {
+        let is_test = |records: &[&Record]| records.iter().any(|record| flag(record, "test"));
+        let user = is_test(&self.of(RecordClass::User, &self.subject.user));
+        let client = self.of(RecordClass::Client, &self.subject.client);
+        is_test(patient) == user && (client.is_empty() || is_test(&client) == user)
+    }
+
+    /// Whether the chart may be opened by a patient or a proxy.
+    fn is_open_to_apps(&self, records: &[&Record], executor: bool) -> bool {
+        let any = |name: &str| records.iter().any(|record| flag(record, name));
+        let inactive = records.iter().any(|record| record.members.get("active") == Some(&Value::Bool(false)));
+        let is_portal = matches!(self.subject.kind, SubjectKind::Patient | SubjectKind::Proxy);
+        !is_portal || !(inactive || any("app_access_blocked") || (any("deceased") && !executor))
+    }
+
+    /// Whether a restriction that has not ended leaves the user out.
+    fn is_restricted(&self, records: &[&Record]) -> bool {
+        records.iter().filter_map(|record| record.members.get("restriction")).any(|restriction| {
+            let until = restriction["until"].as_str().map(|until| Millis::parse(until).unwrap());
+            let allowed = restriction["allow"].as_array().unwrap().iter().any(|user| *user == self.subject.user);
+            until.is_none_or(|until| until > self.now) && !allowed
+        })
+    }
+
+    /// Add the labels that are hidden whatever the relationship says.
+    fn hide(&self, standing: &mut Standing) {
+        let list = match self.subject.kind {
+            SubjectKind::Patient => "hidden_labels_from_patients",
+            SubjectKind::Proxy => "hidden_labels_from_proxies",
+            SubjectKind::Provider => "hidden_labels_from_providers",
+            SubjectKind::System => return,
+        };
+        standing.hidden.extend(self.list(list).unwrap_or_default());
+        if standing.limited {
+            let usual = || LIMITED_LABELS.map(str::to_owned).to_vec();
+            standing.hidden.extend(self.list("limited_hidden_labels").unwrap_or_else(usual));
         }
     }
-    if entries.iter().any(|entry| entry.status == "suspended") {
-        return None;
+
+    /// A setting that is on or off.
+    fn on(&self, name: &str, otherwise: bool) -> bool {
+        self.settings[name].as_bool().unwrap_or(otherwise)
     }
-    for kind in kinds {
-        let of_kind: Vec<&Relationship> = entries.iter().filter(|entry| entry.kind == *kind).copied().collect();
-        if let Some(end) = kind_is_live(&of_kind, now, writing) {
-            return Some(end);
-        }
+
+    /// A setting that is a number.
+    fn number(&self, name: &str, otherwise: u64) -> u64 {
+        self.settings[name].as_u64().unwrap_or(otherwise)
     }
-    None
+
+    /// A setting that is a list.
+    fn list(&self, name: &str) -> Option<Vec<String>> {
+        let list = self.settings[name].as_array()?;
+        Some(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    }
 }
 
-fn kind_is_live(entries: &[&Relationship], now: Millis, writing: bool) -> Option<Option<Millis>> {
-    if entries.is_empty() || entries.iter().any(|entry| entry.status == "revoked") {
-        return None;
-    }
-    let mut first: Option<Millis> = None;
-    for source in entries.iter().map(|entry| &entry.source) {
-        // A restriction in force beats every other period of the same source.
-        if entries.iter().any(|entry| entry.source == *source && restricted(entry, now, writing)) {
-            return None;
-        }
-        let mut last: Option<Option<Millis>> = None;
-        for entry in entries {
-            if entry.source == *source && holds(entry, now, writing) {
-                last = Some(match last {
-                    Some(known) => later(known, entry.end),
-                    None => entry.end,
-                });
-            }
-        }
-        first = earlier(first, last?);
-    }
-    Some(first)
+/// A flag of a record.
+fn flag(record: &Record, name: &str) -> bool {
+    record.members.get(name) == Some(&Value::Bool(true))
 }
 
-fn holds(entry: &Relationship, now: Millis, writing: bool) -> bool {
-    entry.status == "active" && in_force(entry, now) && !restricted(entry, now, writing)
-}
-
-fn in_force(entry: &Relationship, now: Millis) -> bool {
-    entry.start.is_none_or(|start| start <= now) && entry.end.is_none_or(|end| now < end)
-}
-
-fn restricted(entry: &Relationship, now: Millis, writing: bool) -> bool {
-    let level = entry.level == "full" || (entry.level == "read-only" && !writing);
-    in_force(entry, now) && !level
+/// A list of a record.
+fn strings(record: &Record, name: &str) -> Vec<String> {
+    let list = record.members.get(name).and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// The earlier of two ends, where none is never.

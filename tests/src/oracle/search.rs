@@ -6,10 +6,10 @@ use chartgate_model::{Millis, SubjectKind};
 
 use super::definitions::{Class, Definitions};
 use super::fhirpath::Expression;
-use super::people::{Reach, earlier};
+use super::people::{Reach, Standing, earlier};
 use super::reference::{self, Literal};
 use super::scope::Context;
-use super::{Bound, Ends, Narrowed, Opinion, World, open_end, permit};
+use super::{Bound, Ends, Narrowed, Opinion, World, permit};
 
 /// Parameters that shape the answer.
 const RESULT: [&str; 6] = ["_count", "_summary", "_total", "_elements", "_format", "_pretty"];
@@ -131,11 +131,11 @@ impl World<'_> {
         for live in self.live(kind, 's', false) {
             // A patient's compartment tells of that patient, whatever the type of its rows.
             let end = match (&self.request.request.compartment, &live.bound) {
-                (Some((_, id)), Bound::Patients(reach)) => match reach.get(id) {
-                    Some(end) => [*end].into(),
+                (Some((_, id)), Bound::User | Bound::Launch { .. }) => match self.within(&live, kind, id).first() {
+                    Some(standing) => [standing.end].into(),
                     None => continue,
                 },
-                _ => open_end(&live),
+                _ => self.open_end(&live),
             };
             if live.filters.is_empty() {
                 free.extend(end.clone());
@@ -170,23 +170,18 @@ impl World<'_> {
             }
             let reach = match live.bound {
                 Bound::All => None,
-                Bound::Patients(reach) => {
-                    let within = |id: &String| pins.as_ref().is_none_or(|pins| pins.contains(id));
-                    let left: Reach = reach.into_iter().filter(|(id, _)| within(id)).collect();
-                    if left.is_empty() {
-                        continue;
-                    }
-                    Some(left)
-                }
+                _ => Some(self.reach(&live, kind, pins.as_ref())).filter(|reach| !reach.is_empty()),
             };
+            if reach.is_none() && !is_system {
+                continue;
+            }
             parts.push(Part { reach, pairs: live.pairs });
         }
         if parts.is_empty() {
             return Opinion::Deny;
         }
         let mut ends: Ends = parts.iter().map(|part| end_of(part.reach.as_ref())).collect();
-        let all = parts.iter().flat_map(|part| part.reach.iter().flatten()).map(|(_, end)| *end);
-        ends.insert(all.fold(None, earlier));
+        ends.insert(parts.iter().map(|part| end_of(part.reach.as_ref())).fold(None, earlier));
         self.confine(kind, parts, ends)
     }
 
@@ -227,8 +222,10 @@ impl World<'_> {
         let (codes, base) = (pin_codes(self.definitions, kind), &self.request.base.url);
         let asked = &self.request.request.parameters;
         let is_exclusive = part.reach.is_some() && self.definitions.listed("exclusive", kind);
+        let hides = part.reach.iter().flatten().any(|(_, standings)| standings.iter().all(Standing::hides));
+        let is_filtered = is_exclusive || hides;
         if self.satisfies(kind, &part) {
-            return self.filtered(if is_exclusive { &["response-filter"] } else { &[] }, ends);
+            return self.filtered(if is_filtered { &["response-filter"] } else { &[] }, ends);
         }
         let fits = part.reach.as_ref().is_none_or(|reach| reach.len() as u64 <= self.patients_max());
         if !fits || !self.can("search-narrowing") {
@@ -244,7 +241,7 @@ impl World<'_> {
                 parameters.insert(normal(&name, &value));
             }
         }
-        let ids: &[&str] = if is_exclusive { &["search-narrowing", "response-filter"] } else { &["search-narrowing"] };
+        let ids: &[&str] = if is_filtered { &["search-narrowing", "response-filter"] } else { &["search-narrowing"] };
         match self.filtered(ids, ends) {
             Opinion::Permit { obligations, ends, .. } => {
                 Opinion::Permit { obligations, narrowed: Some(Narrowed { patients, parameters }), ends }
@@ -299,11 +296,12 @@ fn both(one: Option<BTreeSet<String>>, other: BTreeSet<String>) -> Option<BTreeS
 }
 
 fn end_of(reach: Option<&Reach>) -> Option<Millis> {
-    reach.into_iter().flatten().map(|(_, end)| *end).fold(None, earlier)
+    let first = |standings: &Vec<Standing>| standings.first().and_then(|standing| standing.end);
+    reach.into_iter().flatten().map(|(_, standings)| first(standings)).fold(None, earlier)
 }
 
-/// The clauses as one, where one search can say it: one covers the others, or they differ in whom they
-/// reach alone, or in the value of their only filter alone.
+/// The clauses as one, where one search can say it: one covers the others, or they differ in the value of their
+/// only filter alone.
 fn merged(parts: Vec<Part>) -> Option<Part> {
     let mut left: Vec<Part> = Vec::new();
     for (at, part) in parts.iter().enumerate() {
@@ -316,12 +314,7 @@ fn merged(parts: Vec<Part>) -> Option<Part> {
     let mut rest = left.into_iter();
     let mut one = rest.next()?;
     for next in rest {
-        if one.pairs == next.pairs {
-            one.reach = match (one.reach, next.reach) {
-                (Some(one), Some(next)) => Some(one.into_iter().chain(next).collect()),
-                _ => None,
-            };
-        } else if same_patients(&one, &next) && one.pairs.len() == 1 && next.pairs.len() == 1 {
+        if same_patients(&one, &next) && one.pairs.len() == 1 && next.pairs.len() == 1 {
             let ((name, value), (other, more)) = (&one.pairs[0], &next.pairs[0]);
             if name != other {
                 return None;

@@ -55,7 +55,22 @@ pub(super) fn resource(dice: &mut Dice, definitions: &Definitions, kind: &str, i
     if dice.percent(30) {
         resource["meta"] = json!({ "versionId": dice.text(&["1", "2"]), "lastUpdated": "2024-05-05T10:00:00Z" });
     }
+    if dice.percent(12) {
+        resource["meta"]["security"] = labels(dice);
+    }
     resource
+}
+
+/// Security labels, most of them of those that may be hidden.
+fn labels(dice: &mut Dice) -> Value {
+    let system = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
+    let code = dice.text(&["HIV", "PSY", "N", "R", "hiv"]);
+    match dice.below(8) {
+        0 => json!([]),
+        1 => json!([{ "system": system }]),
+        2 => json!([{ "code": "N" }, { "code": code }]),
+        _ => json!([{ "system": system, "code": code }]),
+    }
 }
 
 /// Put a reference where a compartment parameter looks; more than one where there is a list.

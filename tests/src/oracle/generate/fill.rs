@@ -14,14 +14,14 @@ impl Draft {
         let is_self = self.kind == "patient" && self.user == format!("Patient/{}", self.patient);
         if self.kind != "system" && !is_self {
             for _ in 0..=dice.below(2) {
-                self.relationships.push(people::live(dice, self.kind, &self.user, &self.patient));
+                self.relationships.push(people::live(dice, self.kind, &self.user, &self.chart));
             }
         }
         for _ in 0..dice.weighted(&[(60, 0), (25, 1), (15, 2)]) {
             self.relationships.push(people::any(dice, self.kind, &self.user));
         }
         if self.kind != "system" && dice.percent(60) {
-            self.launch = Some(self.patient.clone());
+            self.launch = Some(if dice.percent(70) { &self.patient } else { &self.chart }.clone());
         }
     }
 
@@ -84,7 +84,7 @@ impl Draft {
             "read" | "vread" if dice.percent(15) => self.stored = None,
             "vread" => {
                 if let Some(stored) = &mut self.stored {
-                    stored["meta"] = json!({ "versionId": "2" });
+                    stored["meta"]["versionId"] = json!("2");
                 }
             }
             _ => {}

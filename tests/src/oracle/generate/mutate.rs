@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use super::dice::Dice;
-use super::{Draft, PATIENTS, content, people, scopes};
+use super::{Draft, PATIENTS, content, people, records, scopes};
 
 /// Change one thing.
 pub(super) fn one(dice: &mut Dice, draft: &mut Draft) {
-    match dice.below(20) {
+    match dice.below(30) {
+        20..=28 => records::spoil(dice, draft),
+        29 => records::setting(dice, &mut draft.settings),
         0..=3 => relationship(dice, draft),
         4 | 5 => launch(dice, draft),
         6..=8 => scopes::spoil(dice, &mut draft.scopes),
@@ -24,7 +26,7 @@ pub(super) fn one(dice: &mut Dice, draft: &mut Draft) {
 
 fn relationship(dice: &mut Dice, draft: &mut Draft) {
     if draft.relationships.is_empty() || dice.percent(30) {
-        let mut more = people::live(dice, draft.kind, &draft.user, &draft.patient);
+        let mut more = people::live(dice, draft.kind, &draft.user, &draft.chart);
         people::spoil(dice, &mut more);
         return draft.relationships.push(more);
     }

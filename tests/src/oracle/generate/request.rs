@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Draft;
 use super::dice::Dice;
-use crate::oracle::case::{Case, Known};
+use crate::oracle::case::{Case, Known, Told};
 
 impl Draft {
     /// Put it into words.
@@ -37,9 +37,18 @@ impl Draft {
             for entry in inline.as_array_mut().into_iter().flatten() {
                 entry.as_object_mut().unwrap().remove("source");
             }
-            ask["facts"] = json!({ "relationships": inline });
+            ask["facts"]["relationships"] = inline;
         }
-        Case { settings: self.settings, fhir_version: self.fhir_version, now: super::NOW.into(), directory, ask }
+        let (vouched, records): (Vec<Told>, Vec<Told>) =
+            self.records.into_iter().partition(|told| told.source == "caller");
+        for (class, list) in [("patient", "patients"), ("user", "users"), ("client", "clients")] {
+            let of_class = vouched.iter().filter(|told| told.class == class);
+            let bodies: Vec<Value> = of_class.map(Told::body).collect();
+            if !bodies.is_empty() {
+                ask["facts"][list] = json!(bodies);
+            }
+        }
+        Case { settings: self.settings, fhir_version: self.fhir_version, now: self.now, directory, records, ask }
     }
 
     fn request(&mut self, dice: &mut Dice) -> (&'static str, String, Value) {

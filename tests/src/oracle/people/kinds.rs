@@ -1,0 +1,178 @@
+//! Relationships: which kinds are live, and what each gives.
+
+use std::collections::BTreeSet;
+
+use chartgate_model::{Millis, Record, RecordClass, Relationship, SubjectKind};
+
+use super::{People, Standing, earlier, flag, later};
+
+const DAY_MS: u64 = 86_400_000;
+/// Kinds that count for patients and proxies, and for providers.
+const PORTAL_KINDS: [&str; 6] = ["parent", "guardian", "caregiver", "agency", "health-care-agent", "executor"];
+const PROVIDER_KINDS: [&str; 8] =
+    ["treatment", "encounter", "care-team", "primary-care", "appointment", "department", "coverage", "delegation"];
+
+const DELEGATION: &str = "delegation";
+
+/// Whose relationship is looked at, and for what.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    user: &'a str,
+    patient: &'a str,
+    records: &'a [&'a Record],
+    writing: bool,
+}
+
+impl People<'_> {
+    /// What the user's relationships to a patient give, the first kind first.
+    pub(super) fn related(&self, patient: &str, records: &[&Record], writing: bool) -> Vec<Standing> {
+        let asked = Asked { user: &self.subject.user, patient, records, writing };
+        let kinds: &[&str] = match self.subject.kind {
+            SubjectKind::Patient | SubjectKind::Proxy => &PORTAL_KINDS,
+            SubjectKind::Provider => &PROVIDER_KINDS,
+            SubjectKind::System => &[],
+        };
+        self.chosen(asked, kinds).or_else(|| self.delegated(asked)).into_iter().collect()
+    }
+
+    /// Of several kinds that are live the first that leaves nothing out counts, or else the first.
+    fn chosen(&self, asked: Asked<'_>, kinds: &[&str]) -> Option<Standing> {
+        let plain = kinds.iter().filter(|kind| **kind != DELEGATION);
+        let live: Vec<Standing> = plain.filter_map(|kind| self.of_kind(asked, kind)).collect();
+        live.iter().find(|standing| standing.leaves_nothing_out()).or(live.first()).cloned()
+    }
+
+    fn of_kind(&self, asked: Asked<'_>, kind: &str) -> Option<Standing> {
+        let (in_force, end) = self.in_force(asked, kind)?;
+        if asked.writing && in_force.iter().any(|entry| entry.level == "read-only") {
+            return None;
+        }
+        let mut standing = Standing { end, ..Standing::default() };
+        for entry in &in_force {
+            standing.limited |= entry.level == "limited";
+            standing.exclude_types.extend(entry.terms.exclude_types.iter().cloned());
+            standing.hidden.extend(entry.terms.exclude_labels.iter().cloned());
+        }
+        self.conditions(asked.records, &in_force, &mut standing)?;
+        self.standing_of_kind(kind, asked.records, &mut standing)?;
+        self.is_open_to_apps(asked.records, kind == "executor").then_some(standing)
+    }
+
+    /// The entries of a kind that are in force, and when they end; `None` for a kind that is not live.
+    fn in_force(&self, asked: Asked<'_>, kind: &str) -> Option<(Vec<&Relationship>, Option<Millis>)> {
+        let between: Vec<&Relationship> = self
+            .relationships
+            .iter()
+            .filter(|entry| entry.user == asked.user && entry.patient == asked.patient && entry.via == "ordinary")
+            .collect();
+        let of_kind: Vec<&Relationship> = between.iter().filter(|entry| entry.kind == kind).copied().collect();
+        if of_kind.is_empty()
+            || between.iter().any(|entry| entry.status == "suspended")
+            || of_kind.iter().any(|entry| entry.status == "revoked")
+        {
+            return None;
+        }
+        let sources: BTreeSet<&str> = of_kind.iter().map(|entry| entry.source.as_str()).collect();
+        let (mut in_force, mut first) = (Vec::new(), None);
+        for source in sources {
+            let mut last: Option<Option<Millis>> = None;
+            for entry in of_kind.iter().filter(|entry| entry.source == source) {
+                let (start, end) = self.period(entry);
+                if start.is_none_or(|start| start <= self.now) && end.is_none_or(|end| self.now < end) {
+                    in_force.push(*entry);
+                    last = Some(last.map_or(end, |known| later(known, end)));
+                }
+            }
+            first = earlier(first, last?);
+        }
+        Some((in_force, first))
+    }
+
+    /// When an entry holds.
+    fn period(&self, entry: &Relationship) -> (Option<Millis>, Option<Millis>) {
+        let days = match entry.kind.as_str() {
+            "encounter" => self.number("encounter_window_days", 30),
+            "appointment" => self.number("appointment_window_days", 30),
+            _ => 0,
+        };
+        let start = entry.start.map(|start| Millis(start.0.saturating_sub(days * DAY_MS)));
+        (start, entry.end.map(|end| Millis(end.0.saturating_add(days * DAY_MS))))
+    }
+
+    fn conditions(&self, records: &[&Record], entries: &[&Relationship], standing: &mut Standing) -> Option<()> {
+        for entry in entries {
+            match entry.terms.condition.as_deref() {
+                None => {}
+                Some("incapacity") => is_said(records, "incapacitated")?,
+                Some("minority") => standing.end = earlier(standing.end, self.minor_until(records)?),
+                Some(_) => return None,
+            }
+        }
+        Some(())
+    }
+
+    /// What a kind needs besides, and how it is cut.
+    fn standing_of_kind(&self, kind: &str, records: &[&Record], standing: &mut Standing) -> Option<()> {
+        if kind == "executor" {
+            is_said(records, "deceased")?;
+        }
+        if !["parent", "guardian", "caregiver", "agency"].contains(&kind) {
+            return Some(());
+        }
+        if records.iter().any(|record| !record.members.contains_key("birth_date")) {
+            return None;
+        }
+        if kind == "parent" {
+            standing.end = earlier(standing.end, self.minor_until(records)?);
+        }
+        let (limited, begins) = self.band(records);
+        standing.limited |= limited;
+        standing.end = earlier(standing.end, begins);
+        Some(())
+    }
+
+    /// What is left of a delegation: what the user and every delegator may both.
+    fn delegated(&self, asked: Asked<'_>) -> Option<Standing> {
+        if self.subject.kind != SubjectKind::Provider {
+            return None;
+        }
+        let own = self.of_kind(asked, DELEGATION)?;
+        let (entries, _) = self.in_force(asked, DELEGATION)?;
+        let delegators: BTreeSet<Option<&str>> = entries.iter().map(|entry| entry.terms.delegator.as_deref()).collect();
+        delegators
+            .into_iter()
+            .try_fold(own, |joined, delegator| Some(joined.join(&self.of_delegator(asked, delegator?)?)))
+    }
+
+    fn of_delegator(&self, asked: Asked<'_>, delegator: &str) -> Option<Standing> {
+        let kind = delegator.split('/').next().unwrap_or_default();
+        let is_known = !self.of(RecordClass::User, delegator).is_empty();
+        let is_provider = ["Practitioner", "PractitionerRole", "Person"].contains(&kind);
+        if delegator == asked.user || !is_provider || !is_known {
+            return None;
+        }
+        let until = self.acting(delegator, "provider")?;
+        let theirs = self.chosen(Asked { user: delegator, ..asked }, &PROVIDER_KINDS)?;
+        Some(Standing { end: earlier(theirs.end, until), ..theirs })
+    }
+}
+
+impl Standing {
+    fn leaves_nothing_out(&self) -> bool {
+        !self.limited && self.exclude_types.is_empty() && self.hidden.is_empty()
+    }
+
+    fn join(&self, other: &Self) -> Self {
+        Self {
+            end: earlier(self.end, other.end),
+            limited: self.limited || other.limited,
+            exclude_types: self.exclude_types.union(&other.exclude_types).cloned().collect(),
+            hidden: self.hidden.union(&other.hidden).cloned().collect(),
+        }
+    }
+}
+
+/// Whether every record has a flag, and there is one.
+fn is_said(records: &[&Record], name: &str) -> Option<()> {
+    (!records.is_empty() && records.iter().all(|record| flag(record, name))).then_some(())
+}
