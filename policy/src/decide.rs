@@ -95,6 +95,10 @@ impl<'a> Walk<'_, 'a> {
             return Err(reason.into());
         }
         let verdict = match on {
+            Some(on) if own_record && on.name == "Patient" => {
+                let opened = self.people.own_record(self.request.id.unwrap_or_default());
+                opened.map(|()| Permit::by(Reason::OwnUserRecord, None))
+            }
             _ if own_record => Ok(Permit::by(Reason::OwnUserRecord, None)),
             Some(on) => self.on_type(on, action, clauses),
             None => self.history(None, &clauses),

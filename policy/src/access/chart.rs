@@ -48,6 +48,10 @@ pub(crate) struct Charts<'a> {
 pub(crate) struct Chart<'c> {
     pub(crate) patient: String,
     records: &'c [Record<'c>],
+    /// ids that led here, this one among them
+    names: Vec<&'c str>,
+    /// when the oldest record that led here was read
+    oldest_ms: Option<u64>,
 }
 
 impl<'a> Charts<'a> {
@@ -77,8 +81,9 @@ impl<'a> Charts<'a> {
     ///
     /// SECURITY: who says that two charts are one is believed only where it leads somewhere for certain. A wrong
     /// step would open another human's chart.
-    pub(crate) fn survivor(&self, patient: &str) -> Result<Chart<'_>, Reason> {
+    pub(crate) fn survivor<'c>(&'c self, patient: &'c str) -> Result<Chart<'c>, Reason> {
         let mut at = patient;
+        let (mut names, mut oldest_ms) = (Vec::new(), None);
         for step in 0..=MERGES_MAX {
             let records = self.of(at);
             let mut next = records.iter().map(|record| record.merged_into.as_deref());
@@ -86,8 +91,11 @@ impl<'a> Charts<'a> {
             if next.any(|other| other != first) || (step > 0 && records.is_empty()) {
                 return Err(Reason::MergeUnresolved);
             }
+            names.push(at);
+            let read = records.iter().filter_map(|record| record.as_of_ms);
+            oldest_ms = read.chain(oldest_ms).min();
             match first {
-                None => return Ok(Chart { patient: at.to_string(), records }),
+                None => return Ok(Chart { patient: at.to_string(), records, names, oldest_ms }),
                 Some(into) => at = into,
             }
         }
@@ -96,10 +104,15 @@ impl<'a> Charts<'a> {
     }
 }
 
-impl Chart<'_> {
+impl<'c> Chart<'c> {
     /// A patient nothing is known of.
-    pub(crate) fn unknown(patient: &str) -> Self {
-        Self { patient: patient.to_string(), records: &[] }
+    pub(crate) fn unknown(patient: &'c str) -> Self {
+        Self { patient: patient.to_string(), records: &[], names: Vec::from([patient]), oldest_ms: None }
+    }
+
+    /// The ids that led here, that of the chart among them.
+    pub(crate) fn names(&self) -> &[&'c str] {
+        &self.names
     }
 
     pub(crate) fn is_unknown(&self) -> bool {
@@ -107,7 +120,7 @@ impl Chart<'_> {
     }
 
     pub(crate) fn oldest_ms(&self) -> Option<u64> {
-        self.records.iter().filter_map(|record| record.as_of_ms).min()
+        self.oldest_ms
     }
 
     pub(crate) fn is_test(&self) -> bool {
@@ -170,35 +183,39 @@ impl Chart<'_> {
 
     /// What a patient's age makes of the authority of others over them.
     pub(crate) fn minority(&self, settings: &Settings, now_ms: u64) -> Result<Minority, Reason> {
-        if self.is_unknown() || self.is_surely_emancipated() {
-            let reason = if self.is_unknown() { Reason::PatientOfAge } else { Reason::PatientEmancipated };
-            return Ok(Minority::Over(reason));
+        if self.is_unknown() {
+            return Ok(Minority { over: Some(Reason::PatientOfAge), limited: false, end_ms: None, change_ms: None });
         }
         let ages = self.ages(now_ms).collect::<Option<Vec<_>>>().ok_or(Reason::BirthDateUnknown)?;
-        if ages.iter().any(|age| age.may_be(settings.age_of_majority)) {
-            return Ok(Minority::Over(Reason::PatientOfAge));
-        }
-        let limited = ages.iter().any(|age| age.may_be(settings.limited_from_age));
-        let next = if limited { settings.age_of_majority } else { settings.limited_from_age };
+        let (majority, adolescence) = (settings.age_of_majority, settings.limited_from_age);
+        let any = |years| ages.iter().any(|age| age.may_be(years));
+        let emancipated = self.is_surely_emancipated();
+        let over = match (any(majority), emancipated) {
+            (true, _) => Some(Reason::PatientOfAge),
+            (false, true) => Some(Reason::PatientEmancipated),
+            (false, false) => None,
+        };
+        // Rights that end with age end when it may be reached; those that begin, when it surely is.
+        let surely_of_age = emancipated || ages.iter().all(|age| age.is_surely(majority));
+        let limited = any(adolescence) && !surely_of_age;
         let end = |years| ages.iter().map(|age| age.end_ms(years)).min();
-        Ok(Minority::Minor { limited, end_ms: end(settings.age_of_majority), change_ms: end(next) })
+        let end_ms = over.is_none().then(|| end(majority)).flatten();
+        let change_ms = (!limited && !surely_of_age).then(|| end(adolescence)).flatten();
+        Ok(Minority { over, limited, end_ms, change_ms })
     }
 }
 
-/// Whether a patient is a minor.
+/// Whether a patient is a minor, as far as that can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Minority {
-    /// an adult by age, or for another reason
-    Over(Reason),
-    /// a minor
-    Minor {
-        /// old enough for some privacy of their own
-        limited: bool,
-        /// when minority ends
-        end_ms: Option<u64>,
-        /// when `limited` changes or minority ends
-        change_ms: Option<u64>,
-    },
+pub(crate) struct Minority {
+    /// why they may be an adult; a minor for certain where there is nothing
+    pub(crate) over: Option<Reason>,
+    /// they may be old enough for some privacy of their own, and may not be adults
+    pub(crate) limited: bool,
+    /// when a minor may come of age
+    pub(crate) end_ms: Option<u64>,
+    /// when access on behalf of them may become limited
+    pub(crate) change_ms: Option<u64>,
 }
 
 fn record<'a>(value: Value<'_, 'a>) -> Result<Record<'a>, Malformed> {

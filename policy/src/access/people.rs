@@ -196,11 +196,22 @@ impl<'r, 'a> People<'r, 'a> {
         all.into_stop(Reason::FactMissing)
     }
 
-    fn survivor<'c>(&self, charts: &'c Charts<'_>, patient: &str) -> Result<Chart<'c>, Reason> {
+    fn survivor<'c>(&self, charts: &'c Charts<'_>, patient: &'c str) -> Result<Chart<'c>, Reason> {
         charts.survivor(patient).or_else(|reason| {
             Rule::Merge.refuse(reason)?;
             Ok(Chart::unknown(patient))
         })
+    }
+
+    /// Whether the record that stands for the user, where it is a chart, may be opened by them.
+    pub(crate) fn own_record(&self, patient: &str) -> Result<(), Stop> {
+        let charts = self.charts(patient, Width::One)?;
+        let chart = self.survivor(&charts, patient)?;
+        if chart.is_unknown() && self.settings.require_patient_records {
+            Rule::Chart.refuse(Reason::PatientUnknown)?;
+        }
+        self.fresh(chart.oldest_ms())?;
+        Ok(self.open(&chart, &Standing::by(Reason::SelfAccess))?)
     }
 
     /// Whether two ids stand for one chart.
@@ -226,8 +237,14 @@ impl<'r, 'a> People<'r, 'a> {
     }
 
     fn not_own_chart(&self, chart: &Chart<'_>) -> Result<(), Reason> {
-        let own = self.request.subject.kind == SubjectKind::Provider && self.user.may_be(&chart.patient);
+        let is_provider = self.request.subject.kind == SubjectKind::Provider;
+        let own = is_provider && self.is_chart_of(&self.user, chart);
         if own && !self.settings.own_chart_for_providers { Rule::OwnChart.refuse(Reason::OwnChart) } else { Ok(()) }
+    }
+
+    /// The chart, or one that was merged into it, is somebody's own by any record.
+    fn is_chart_of(&self, actor: &Actor<'_>, chart: &Chart<'_>) -> bool {
+        chart.names().iter().any(|name| actor.may_be(name))
     }
 
     /// The patient is the user. Where the user's chart was merged into another, somebody has to have said that
@@ -249,13 +266,19 @@ impl<'r, 'a> People<'r, 'a> {
         let entries = self.entries(subject.user, &chart.patient, width)?;
         match right(entries.about(&chart.patient), asking)? {
             Right::Own(standing) => Ok(standing),
-            Right::Delegated { delegator, standing } => {
-                let theirs = self.of_delegator(delegator, asking, width);
-                match theirs {
-                    Ok(theirs) => Ok(standing.and(&theirs)),
-                    Err(Stop::Deny(reason)) => Ok(Rule::Delegation.refuse(reason).map(|()| standing)?),
-                    needs => needs,
+            Right::Delegated(all) => {
+                let mut failures = Failures::default();
+                for (delegator, standing) in all {
+                    match self.of_delegator(delegator, asking, width) {
+                        Ok(theirs) => return Ok(standing.and(&theirs)),
+                        Err(Stop::Deny(reason)) => match Rule::Delegation.refuse(reason) {
+                            Ok(()) => return Ok(standing),
+                            Err(reason) => failures.add(reason.into()),
+                        },
+                        Err(needs) => failures.add(needs),
+                    }
                 }
+                Err(failures.into_stop(Reason::DelegatorWithoutAccess))
             }
         }
     }
@@ -281,6 +304,13 @@ impl<'r, 'a> People<'r, 'a> {
         self.fresh(actor.oldest_ms())?;
         let role = role_of_user(SubjectKind::Provider);
         let end_ms = self.acts(&actor, role, &USER, Some(Reason::UserUnknown)).map_err(|_| refuse())?;
+        // What is closed to the delegator is closed to whoever works for them.
+        let chart = asking.chart;
+        let own = self.is_chart_of(&actor, chart) && !self.settings.own_chart_for_providers;
+        let apart = actor.is_test() != Some(chart.is_test());
+        if own || apart || !chart.admits(delegator, asking.now_ms) {
+            return Err(refuse());
+        }
         match right(entries.about(&asking.chart.patient), asking) {
             Ok(Right::Own(standing)) => Ok(standing.and(&Standing { end_ms, ..Standing::SYSTEM })),
             _ => Err(refuse()),

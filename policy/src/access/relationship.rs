@@ -21,8 +21,10 @@ const DAY_MS: u64 = 86_400_000;
 const DELEGATION: &str = "delegation";
 /// The only kind of proxies that acts for somebody who died.
 const EXECUTOR: &str = "executor";
+/// The kind that ends when the patient comes of age.
+const PARENT: &str = "parent";
 /// Kinds that speak for a minor: limited when the minor is old enough for some privacy.
-const FOR_MINORS: [&str; 4] = ["parent", "guardian", "caregiver", "agency"];
+const FOR_MINORS: [&str; 4] = [PARENT, "guardian", "caregiver", "agency"];
 
 /// One relationship fact.
 #[derive(Debug, Clone)]
@@ -131,12 +133,8 @@ impl Standing {
 pub(crate) enum Right<'e> {
     /// their own
     Own(Standing),
-    /// that of the user they work for, no more than this
-    Delegated {
-        /// `Practitioner/12`
-        delegator: &'e str,
-        standing: Standing,
-    },
+    /// that of users they work for, no more than this of each: `Practitioner/12`
+    Delegated(Vec<(&'e str, Standing)>),
 }
 
 impl Right<'_> {
@@ -208,7 +206,7 @@ fn entry<'a>(value: Value<'_, 'a>) -> Result<Entry<'a>, Malformed> {
 fn kinds(role: SubjectKind) -> &'static [(&'static str, Reason)] {
     match role {
         SubjectKind::Patient | SubjectKind::Proxy => &[
-            ("parent", Reason::Parent),
+            (PARENT, Reason::Parent),
             ("guardian", Reason::Guardian),
             ("caregiver", Reason::Caregiver),
             ("agency", Reason::Agency),
@@ -241,8 +239,11 @@ pub(crate) fn right<'e>(entries: &'e [Entry<'e>], asking: Asking<'_>) -> Result<
     let mut limited = None;
     for (kind, reason) in kinds(asking.role) {
         let of_kind = entries.iter().filter(|entry| entry.kind == *kind);
-        let live = live(of_kind, asking, window_ms(kind, asking.settings));
-        match live.and_then(|live| live.map(|live| live.borne(kind, *reason, asking)).transpose()) {
+        let right = match *kind {
+            DELEGATION => delegated(of_kind, *reason, asking),
+            kind => standing(of_kind, kind, *reason, asking).map(|standing| standing.map(Right::Own)),
+        };
+        match right {
             Ok(Some(right)) if right.is_unlimited() => return Ok(right),
             Ok(Some(right)) => limited = limited.or(Some(right)),
             Ok(None) => {}
@@ -250,6 +251,47 @@ pub(crate) fn right<'e>(entries: &'e [Entry<'e>], asking: Asking<'_>) -> Result<
         }
     }
     limited.ok_or(failure)
+}
+
+/// What the entries of one kind come to; `None` when there is none.
+fn standing<'e>(
+    entries: impl Iterator<Item = &'e Entry<'e>> + Clone,
+    kind: &str,
+    reason: Reason,
+    asking: Asking<'_>,
+) -> Result<Option<Standing>, Reason> {
+    let live = live(entries, asking, window_ms(kind, asking.settings))?;
+    live.map(|live| live.borne(kind, reason, asking)).transpose()
+}
+
+/// Each delegation is judged by itself: somebody may work for several. One that is revoked ends them all.
+fn delegated<'e>(
+    entries: impl Iterator<Item = &'e Entry<'e>> + Clone,
+    reason: Reason,
+    asking: Asking<'_>,
+) -> Result<Option<Right<'e>>, Reason> {
+    if entries.clone().any(|entry| entry.status == Status::Revoked) {
+        return Err(Reason::RelationshipRevoked);
+    }
+    let mut delegators: Vec<&'e str> = Vec::new();
+    for entry in entries.clone() {
+        let delegator = entry.delegator.as_deref().ok_or(Reason::DelegatorWithoutAccess)?;
+        if !delegators.contains(&delegator) {
+            delegators.push(delegator);
+        }
+    }
+    let (mut all, mut failure) = (Vec::new(), None);
+    for delegator in delegators {
+        let of_one = entries.clone().filter(|entry| entry.delegator.as_deref() == Some(delegator));
+        match standing(of_one, DELEGATION, reason, asking) {
+            Ok(standing) => all.extend(standing.map(|standing| (delegator, standing))),
+            Err(reason) => failure = failure.max(Some(reason)),
+        }
+    }
+    match failure {
+        Some(reason) if all.is_empty() => Err(reason),
+        _ => Ok((!all.is_empty()).then_some(Right::Delegated(all))),
+    }
 }
 
 /// How much longer than its period a kind counts, before and after.
@@ -262,20 +304,18 @@ fn window_ms(kind: &str, settings: &Settings) -> u64 {
 }
 
 /// What the live entries of one kind come to.
-struct Live<'e> {
+struct Live {
     end_ms: Option<u64>,
     limits: Limits,
     incapacity: bool,
     minority: bool,
-    delegators: Vec<Option<&'e str>>,
 }
 
-impl<'e> Live<'e> {
-    const EMPTY: Self =
-        Self { end_ms: None, limits: Limits::NONE, incapacity: false, minority: false, delegators: Vec::new() };
+impl Live {
+    const EMPTY: Self = Self { end_ms: None, limits: Limits::NONE, incapacity: false, minority: false };
 
-    fn take_on(&mut self, entry: &'e Entry<'e>) {
-        let owned = |list: &[Cow<'e, str>]| list.iter().map(|text| String::from(&**text)).collect();
+    fn take_on(&mut self, entry: &Entry<'_>) {
+        let owned = |list: &[Cow<'_, str>]| list.iter().map(|text| String::from(&**text)).collect();
         self.limits.join(&Limits {
             limited: entry.level == "limited",
             types: owned(&entry.exclude_types),
@@ -283,13 +323,10 @@ impl<'e> Live<'e> {
         });
         self.incapacity |= entry.condition == Some(Condition::Incapacity);
         self.minority |= entry.condition == Some(Condition::Minority);
-        if entry.kind == DELEGATION {
-            self.delegators.push(entry.delegator.as_deref());
-        }
     }
 
     /// What it rests on is so, and its limits are those of the patient's age.
-    fn borne(mut self, kind: &str, reason: Reason, asking: Asking<'_>) -> Result<Right<'e>, Reason> {
+    fn borne(mut self, kind: &str, reason: Reason, asking: Asking<'_>) -> Result<Standing, Reason> {
         let Asking { chart, settings, now_ms, role, .. } = asking;
         if role != SubjectKind::Provider && kind != EXECUTOR && chart.is_deceased() {
             Rule::Chart.refuse(Reason::PatientDeceased)?;
@@ -303,32 +340,25 @@ impl<'e> Live<'e> {
             let minority = chart.minority(settings, now_ms);
             self.aged(kind, minority)?;
         }
-        let standing = Standing { reason, end_ms: self.end_ms, limits: self.limits };
-        let Some((first, others)) = self.delegators.split_first() else { return Ok(Right::Own(standing)) };
-        match first {
-            Some(delegator) if others.iter().all(|other| other == first) => {
-                Ok(Right::Delegated { delegator, standing })
-            }
-            _ => Err(Reason::DelegatorWithoutAccess),
-        }
+        Ok(Standing { reason, end_ms: self.end_ms, limits: self.limits })
     }
 
     fn aged(&mut self, kind: &str, minority: Result<Minority, Reason>) -> Result<(), Reason> {
-        let refuse = |reason| Rule::Age.refuse(reason);
-        match minority {
-            Ok(Minority::Over(reason)) if kind == "parent" => refuse(reason),
-            Ok(Minority::Over(_)) if self.minority => Rule::Condition.refuse(Reason::ConditionNotMet),
-            Ok(Minority::Over(_)) => Ok(()),
-            Ok(Minority::Minor { limited, end_ms, change_ms }) => {
-                let ends = (kind == "parent" || self.minority).then_some(end_ms);
-                let changes = FOR_MINORS.contains(&kind).then_some(change_ms);
-                self.limits.limited |= changes.is_some() && limited && Rule::Age.enforced();
-                let ends = [self.end_ms, ends.flatten(), changes.flatten()];
-                self.end_ms = ends.into_iter().flatten().min();
-                Ok(())
-            }
-            Err(reason) => refuse(reason),
+        let Minority { over, limited, end_ms, change_ms } = match minority {
+            Ok(minority) => minority,
+            Err(reason) => return Rule::Age.refuse(reason),
+        };
+        match over {
+            Some(reason) if kind == PARENT => Rule::Age.refuse(reason)?,
+            Some(_) if self.minority => Rule::Condition.refuse(Reason::ConditionNotMet)?,
+            _ => {}
         }
+        let for_minors = FOR_MINORS.contains(&kind);
+        self.limits.limited |= for_minors && limited && Rule::Age.enforced();
+        let ends = end_ms.filter(|_| kind == PARENT || self.minority);
+        let changes = change_ms.filter(|_| for_minors);
+        self.end_ms = self.end_ms.into_iter().chain(ends).chain(changes).min();
+        Ok(())
     }
 }
 
@@ -338,11 +368,11 @@ fn live<'e>(
     entries: impl Iterator<Item = &'e Entry<'e>> + Clone,
     asking: Asking<'_>,
     window_ms: u64,
-) -> Result<Option<Live<'e>>, Reason> {
+) -> Result<Option<Live>, Reason> {
     if entries.clone().any(|entry| entry.status == Status::Revoked) {
         return Err(Reason::RelationshipRevoked);
     }
-    let mut all: Option<Live<'e>> = None;
+    let mut all: Option<Live> = None;
     for entry in entries.clone() {
         let live = all.get_or_insert(Live::EMPTY);
         let mut failure = Reason::NoRelationship;
