@@ -67,9 +67,12 @@ pub(super) fn encounter(encounter: &Resource<'_>) -> Result<Vec<Relationship>, R
     // R5 calls it `actualPeriod`.
     let element = if encounter.value.get("actualPeriod").is_some() { "actualPeriod" } else { "period" };
     let when = encounter.period(element)?;
-    if when.start.is_none() {
-        // Without a start it would hold since ever.
-        return Err(Reject::Missing("period.start"));
+    // Without a start it would hold since ever; without an end, where it is not under way, for ever.
+    let under_way = ["arrived", "triaged", "in-progress", "onleave", "on-hold"].contains(&encounter.status()?);
+    match when {
+        Period { start: None, .. } => return Err(Reject::Missing("period.start")),
+        Period { end: None, .. } if !under_way => return Err(Reject::Missing("period.end")),
+        _ => {}
     }
     let mut all = Vec::new();
     for participant in list(encounter.value, "participant")? {
@@ -120,7 +123,11 @@ pub(super) fn group(group: &Resource<'_>) -> Result<Vec<Relationship>, Reject> {
     let Some(user) = provider(group, group.value.get("managingEntity")) else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for member in list(group.value, "member")? {
-        let inactive = member.get("inactive").and_then(Value::as_bool).unwrap_or(false);
+        let inactive = match member.get("inactive") {
+            None => false,
+            Some(Value::Bool(inactive)) => *inactive,
+            Some(_) => return Err(Reject::Element { element: "member.inactive", expected: "true or false" }),
+        };
         let when = period(member.get("period"), group.reading)?;
         if let (Some(("Patient", patient)), false) = (group.local(member.get("entity")), inactive) {
             all.push(given(&user, patient, "department", group, when));

@@ -62,6 +62,13 @@ pub struct Reading {
     pub zone_name: Option<String>,
 }
 
+impl Reading {
+    /// A name that tells one way of reading from another.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.zone_name.as_deref().unwrap_or("-"), self.base.as_deref().unwrap_or("-"))
+    }
+}
+
 /// Why a resource gives nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
@@ -87,9 +94,19 @@ pub enum Reject {
     Unsupported(&'static str),
 }
 
+/// The resource a value is, `Encounter/9`, if it is of a type something can be derived from.
+pub fn origin(value: &Value, reading: &Reading) -> Option<String> {
+    let resource = Resource::new(value, reading).ok()?;
+    TYPES.contains(&resource.kind).then(|| resource.origin())
+}
+
 /// Read what a resource says about people.
-pub fn derive(resource: &Value, reading: &Reading) -> Result<Derived, Reject> {
-    let resource = Resource::new(resource, reading)?;
+pub fn derive(value: &Value, reading: &Reading) -> Result<Derived, Reject> {
+    let resource = Resource::new(value, reading)?;
+    // FHIR R4, Extensibility, section 2.4.1: what is not understood here could turn the meaning round.
+    if value.get("modifierExtension").is_some() {
+        return Err(Reject::Unsupported("modifierExtension"));
+    }
     let origin = resource.origin();
     let (relationships, records) = match resource.kind {
         "Appointment" => (care::appointment(&resource)?, Vec::new()),

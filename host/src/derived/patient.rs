@@ -3,21 +3,27 @@
 use chartgate_model::{RecordClass, Relationship};
 use serde_json::{Map, Value, json};
 
-use super::read::{Resource, codes, list, text};
+use super::read::{Resource, list, text};
 use super::{Patch, Reject, relationship};
 
-/// The security label of test data (v3-ActReason).
-const TEST: &str = "HTEST";
-
-/// The patient's record. A chart that was replaced by two is not followed to either.
+/// The patient's record, as far as the resource speaks of it. A chart that was replaced by two is not followed to either.
 pub(super) fn record(patient: &Resource<'_>) -> Result<Patch, Reject> {
     let mut members = Map::new();
     let mut set = |name: &str, value: Value| members.insert(name.into(), value);
-    set("active", json!(patient.flag("active")?.unwrap_or(true)));
-    set("birth_date", json!(patient.text("birthDate")?));
-    set("deceased", json!(is_deceased(patient)?));
+    // SECURITY: a chart that is its own again is not left with the one it was taken for.
     set("merged_into", json!(merged_into(patient)?));
-    set("test", json!(is_test(patient)?));
+    if let Some(active) = patient.flag("active")? {
+        set("active", json!(active));
+    }
+    if let Some(date) = patient.text("birthDate")? {
+        set("birth_date", json!(date));
+    }
+    if let Some(deceased) = deceased(patient)? {
+        set("deceased", json!(deceased));
+    }
+    if patient.is_test()? {
+        set("test", json!(true));
+    }
     if let Some(zone) = &patient.reading.zone_name {
         set("zone", json!(zone));
     }
@@ -25,9 +31,9 @@ pub(super) fn record(patient: &Resource<'_>) -> Result<Patch, Reject> {
 }
 
 /// Either form of `deceased[x]`: a date says that somebody died.
-fn is_deceased(patient: &Resource<'_>) -> Result<bool, Reject> {
-    let dated = patient.text("deceasedDateTime")?.is_some();
-    Ok(patient.flag("deceasedBoolean")?.unwrap_or(false) || dated)
+fn deceased(patient: &Resource<'_>) -> Result<Option<bool>, Reject> {
+    let dated = patient.text("deceasedDateTime")?.map(|_| true);
+    Ok(dated.or(patient.flag("deceasedBoolean")?))
 }
 
 /// The chart that replaced this one. `seealso`, `refer` and `replaces` say nothing about where this one went.
@@ -45,11 +51,6 @@ fn merged_into<'a>(patient: &Resource<'a>) -> Result<Option<&'a str>, Reject> {
         }
     }
     Ok(into)
-}
-
-fn is_test(patient: &Resource<'_>) -> Result<bool, Reject> {
-    let Some(meta) = patient.value.get("meta") else { return Ok(false) };
-    Ok(codes(list(meta, "security")?).any(|code| code == TEST))
 }
 
 /// `generalPractitioner`: people, not organizations.

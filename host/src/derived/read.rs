@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::{Reading, Reject};
 use crate::store::validate::is_id;
 
+/// The security label of test data (v3-ActReason).
+const TEST: &str = "HTEST";
+
 /// A resource and how to read it.
 pub(super) struct Resource<'a> {
     pub(super) kind: &'a str,
@@ -53,6 +56,12 @@ impl<'a> Resource<'a> {
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
             Some(_) => Err(Reject::Element { element, expected: "true or false" }),
         }
+    }
+
+    /// Test data by its security label.
+    pub(super) fn is_test(&self) -> Result<bool, Reject> {
+        let Some(meta) = self.value.get("meta") else { return Ok(false) };
+        Ok(codes(list(meta, "security")?).any(|code| code == TEST))
     }
 
     pub(super) fn period(&self, element: &'static str) -> Result<Period, Reject> {
@@ -103,13 +112,18 @@ pub(super) fn codes(codings: &[Value]) -> impl Iterator<Item = &str> {
 /// A Period. An end of low precision includes all of its day, month or year (FHIR R4, data type `Period`).
 pub(super) fn period(value: Option<&Value>, reading: &Reading) -> Result<Period, Reject> {
     let Some(value) = value else { return Ok(Period::default()) };
+    if !value.is_object() {
+        return Err(Reject::Element { element: "period", expected: "an object" });
+    }
     let at = |name, late, expected| {
         let text = value.get(name).map(|text| text.as_str().unwrap_or_default());
         text.map(|text| instant(text, late, reading).ok_or(Reject::Element { element: name, expected })).transpose()
     };
     let (start, end) = (at("start", false, "a dateTime")?, at("end", true, "a dateTime")?);
     match (start, end) {
-        (Some(start), Some(end)) if start >= end => {
+        // What happened at once took a moment.
+        (Some(start), Some(end)) if start == end => Ok(Period { start: Some(start), end: Some(end.plus_ms(1)) }),
+        (Some(start), Some(end)) if start > end => {
             Err(Reject::Element { element: "period", expected: "a period that ends after it starts" })
         }
         _ => Ok(Period { start, end }),

@@ -66,10 +66,8 @@ fn a_patient_says_what_their_record_holds() {
     assert_eq!(records(patient.clone()), [("patient/123".to_owned(), members)]);
     assert_eq!(related(patient), ["Practitioner/14 123 primary-care - -"]);
     let plain = json!({ "resourceType": "Patient", "id": "9" });
-    let members = json!({
-        "active": true, "birth_date": null, "deceased": false, "merged_into": null, "test": false,
-        "zone": "America/New_York",
-    });
+    // Of what it is silent about it says nothing.
+    let members = json!({ "merged_into": null, "zone": "America/New_York" });
     assert_eq!(records(plain), [("patient/9".to_owned(), members)]);
 }
 
@@ -97,37 +95,34 @@ fn users_are_there_as_long_as_their_resource_says() {
     });
     assert_eq!(records(role), [("user/PractitionerRole/4".to_owned(), members)]);
     let gone = json!({ "resourceType": "Practitioner", "id": "17", "active": false });
-    let members = json!({ "status": "inactive", "start": null, "end": null, "roles": ["provider"] });
+    let members = json!({ "status": "inactive", "roles": ["provider"] });
     assert_eq!(records(gone), [("user/Practitioner/17".to_owned(), members)]);
     let related_person = json!({
         "resourceType": "RelatedPerson", "id": "5", "patient": { "reference": "Patient/123" },
-        "relationship": [{ "coding": [{ "code": "PRN" }] }], "period": { "end": "2026" },
+        "relationship": [{ "coding": [{ "code": "PRN" }] }], "period": { "end": "2026" }, "meta": { "security": [{ "code": "HTEST" }] },
     });
-    let members = json!({ "status": "active", "start": null, "end": "2027-01-01T05:00:00Z", "roles": ["proxy"] });
+    let members = json!({ "start": null, "end": "2027-01-01T05:00:00Z", "roles": ["proxy"], "test": true });
     assert_eq!(records(related_person.clone()), [("user/RelatedPerson/5".to_owned(), members)]);
     assert_eq!(related(related_person), [""; 0], "a RelatedPerson is described, not entitled");
 }
 
 #[test]
-fn a_person_ties_charts_together_where_the_link_is_certain() {
+fn a_person_tells_a_providers_own_chart_and_opens_none() {
     let person = json!({
-        "resourceType": "Person", "id": "p", "link": [
+        "resourceType": "Person", "id": "p", "active": true, "link": [
             { "target": { "reference": "Patient/1" }, "assurance": "level4" },
-            { "target": { "reference": "Patient/2" }, "assurance": "level3" },
-            { "target": { "reference": "Patient/3" }, "assurance": "level2" },
+            { "target": { "reference": "Patient/2" } },
             { "target": { "reference": "Practitioner/17" } },
+            { "target": { "reference": "RelatedPerson/5" } },
         ],
     });
     let expected = [
-        // What closes a provider's own chart is believed at once, what opens one is not.
-        ("user/Person/p", json!({ "charts": ["1", "2", "3"], "status": "active" })),
-        ("user/Patient/1", json!({ "charts": ["2"] })),
-        ("user/Patient/2", json!({ "charts": ["1"] })),
-        ("user/Practitioner/17", json!({ "charts": ["1", "2", "3"] })),
+        ("user/Person/p", json!({ "status": "active", "charts": ["1", "2"] })),
+        ("user/Practitioner/17", json!({ "charts": ["1", "2"] })),
     ];
     assert_eq!(records(person.clone()), expected.map(|(id, members)| (id.to_owned(), members)));
-    let inactive = records(with(&person, json!({ "active": false })));
-    assert_eq!(inactive, [("user/Person/p".to_owned(), json!({ "charts": [], "status": "inactive" }))]);
+    let without = records(with(&person, json!({ "link": [{ "target": { "reference": "Practitioner/17" } }] })));
+    assert_eq!(without, [("user/Person/p".to_owned(), json!({ "status": "active" }))]);
 }
 
 #[test]
@@ -151,6 +146,11 @@ fn an_encounter_counts_from_its_start_for_those_who_take_part() {
             "PractitionerRole/4 123 encounter 2026-11-01T08:00:00Z -",
         ]
     );
+    let at_once = json!({ "start": "2026-11-01T08:00:00Z", "end": "2026-11-01T08:00:00Z" });
+    let at_once = with(&encounter, json!({ "status": "finished", "period": at_once}));
+    let at_once = with(&at_once, json!({ "participant": [encounter["participant"][0]] }));
+    let expected = "Practitioner/12 123 encounter 2026-11-01T08:00:00Z 2026-11-01T08:00:00.001Z";
+    assert_eq!(related(at_once), [expected], "what happened at once took a moment");
     for status in ["cancelled", "entered-in-error", "unknown"] {
         assert_eq!(related(with(&encounter, json!({ "status": status }))), [""; 0], "{status}");
     }
@@ -160,6 +160,10 @@ fn an_encounter_counts_from_its_start_for_those_who_take_part() {
         (json!({ "subject": { "reference": "Group/1" } }), "subject"),
         (json!({ "subject": { "reference": "https://other.example/Patient/123" } }), "subject"),
         (json!({ "period": { "start": "soon" } }), "start"),
+        (json!({ "period": [] }), "period"),
+        (json!({ "status": "finished" }), "period.end"),
+        (json!({ "status": "planned" }), "period.end"),
+        (json!({ "modifierExtension": [] }), "modifierExtension"),
         (json!({ "period": { "start": "2026-02-02", "end": "2026-01-01" } }), "period"),
     ] {
         let error = derived(with(&encounter, more)).unwrap_err();

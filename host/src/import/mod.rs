@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use chartgate_model::strict;
 use serde_json::Value;
 
-use crate::derived::{Derived, Patch, Reading, Reject, TYPES, derive};
+use crate::derived::{Derived, Patch, Reading, Reject, TYPES, derive, origin};
 use crate::edge::Edge;
 use crate::people;
 use crate::store::imports::Position;
@@ -67,7 +67,7 @@ pub struct Progress {
     pub resources: u64,
     /// resources of types that say nothing about people
     pub skipped: u64,
-    /// resources that were rejected
+    /// resources that were rejected, those of an earlier run among them
     pub rejected: u64,
     /// rows that were not there
     pub created: u64,
@@ -109,14 +109,18 @@ impl Import<'_> {
     pub fn file(&self, path: &Path, tell: &mut dyn FnMut(&Progress)) -> Result<Imported, ImportError> {
         let failed = |source| ImportError::File { path: path.to_owned(), source };
         let digest = input::digest(path).map_err(failed)?;
-        let from = self.store.import_position(self.tenant, &digest)?.unwrap_or_default();
+        // Read otherwise, it would be another file.
+        let key = format!("{digest} {}", self.reading.name());
+        let from = self.store.import_position(self.tenant, &key)?.unwrap_or_default();
         let mut input = Input::open(path, from)?;
-        let mut rejects = Rejects::open(self.rejects, path, &digest, from.rejects)?;
+        let mut rejects =
+            Rejects::open(self.rejects, path, &format!("{}-{}", self.tenant, short(&digest)), from.rejects)?;
         let mut progress = Progress {
             bytes: input.bytes,
             read: from.offset,
             lines: from.line,
             resumed_at: from.line,
+            rejected: from.rejected,
             ..Progress::default()
         };
         tell(&progress);
@@ -133,10 +137,11 @@ impl Import<'_> {
                 break;
             }
             // Before the position is noted that says they were written.
-            let rejected = rejects.sync()?;
+            let written = rejects.sync()?;
             (progress.read, progress.lines) = (input.offset, input.line);
-            let position = Position { line: input.line, offset: input.offset, rejects: rejected };
-            let bulk = self.store.import_chunk(self.tenant, &digest, &chunk, position, (self.edge.now)())?;
+            let position =
+                Position { line: input.line, offset: input.offset, rejects: written, rejected: progress.rejected };
+            let bulk = self.store.import_chunk(self.tenant, &key, &chunk, position, (self.edge.now)())?;
             for (sum, more) in [
                 (&mut progress.created, bulk.created),
                 (&mut progress.updated, bulk.updated),
@@ -147,7 +152,7 @@ impl Import<'_> {
             progress.revision = bulk.revision;
             tell(&progress);
         }
-        self.store.import_ended(self.tenant, &digest)?;
+        self.store.import_ended(self.tenant, &key)?;
         Ok(Imported { digest, progress, rejects: rejects.close()? })
     }
 
@@ -193,6 +198,9 @@ impl Import<'_> {
                 Err(reason) => {
                     progress.rejected += 1;
                     rejects.write(line.number, is_bundle.then_some(at), &named(resource), &reason)?;
+                    // SECURITY: what an earlier version gave may be wider than what this one would.
+                    let ended = origin(resource, self.reading);
+                    chunk.extend(ended.map(|origin| Derived { origin, relationships: vec![], records: vec![] }));
                 }
             }
         }
@@ -210,6 +218,11 @@ impl Import<'_> {
         }
         Ok(derived)
     }
+}
+
+/// Enough of a digest to tell files apart.
+fn short(digest: &str) -> String {
+    digest.trim_start_matches("sha256:").chars().take(12).collect()
 }
 
 /// Members that are set, without those that are taken away.

@@ -18,10 +18,9 @@ pub(super) struct Rejects {
 
 impl Rejects {
     /// Those of a file; what an earlier run wrote beyond the position it noted is written again.
-    pub(super) fn open(folder: &Path, of: &Path, digest: &str, keep: u64) -> Result<Self, ImportError> {
+    pub(super) fn open(folder: &Path, of: &Path, told_apart: &str, keep: u64) -> Result<Self, ImportError> {
         let name = of.file_name().unwrap_or_default().to_string_lossy();
-        let short: String = digest.trim_start_matches("sha256:").chars().take(12).collect();
-        let path = folder.join(format!("{name}-{short}.ndjson"));
+        let path = folder.join(format!("{name}-{told_apart}.ndjson"));
         let mut rejects = Self { path, file: None, pending: Vec::new(), written: keep };
         if keep > 0 {
             rejects.file = Some(rejects.opened(keep)?);

@@ -60,7 +60,7 @@ fn encounter(id: &str, users: &[&str]) -> Value {
     let participant: Vec<_> = users.iter().map(|user| json!({ "individual": { "reference": user } })).collect();
     json!({
         "resourceType": "Encounter", "id": id, "status": "finished", "subject": { "reference": "Patient/1" },
-        "period": { "start": "2026-01-01T00:00:00Z" }, "participant": participant,
+        "period": { "start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z" }, "participant": participant,
     })
 }
 
@@ -127,14 +127,70 @@ fn a_revocation_outlives_the_next_import() {
 }
 
 #[test]
+fn what_somebody_revoked_or_suspended_by_hand_stays_so() {
+    let bench = Bench::new();
+    let text = lines(&[encounter("9", &["Practitioner/12", "Practitioner/13"])]);
+    bench.import("a.ndjson", &text);
+    let row = bench.store.get("default", "Practitioner/12", "1", "encounter", "Encounter/9").unwrap().unwrap();
+    let revoked = chartgate_model::Relationship { status: "revoked".into(), ..row };
+    bench.store.put("default", &revoked, Millis(1)).unwrap();
+    let suspended = json!({ "status": "suspended", "end": "2027-01-01T00:00:00Z" });
+    let record = crate::people::record(RecordClass::User, "Practitioner/12", "directory", suspended.clone()).unwrap();
+    bench.store.put_record("default", &record, Millis(1)).unwrap();
+    bench.import("a.ndjson", &text);
+    bench.import("b.ndjson", &lines(&[encounter("9", &["Practitioner/13"])]));
+    bench.import("c.ndjson", &lines(&[json!({ "resourceType": "Practitioner", "id": "12", "active": true })]));
+    let expected =
+        ["Practitioner/12 1 encounter Encounter/9 revoked", "Practitioner/13 1 encounter Encounter/9 active"];
+    assert_eq!(bench.rows(), expected);
+    let (records, _) = bench.store.records_of("default", RecordClass::User, ["Practitioner/12"]).unwrap();
+    let expected = json!({ "status": "suspended", "end": "2027-01-01T00:00:00Z", "roles": ["provider"] });
+    assert_eq!(Value::Object(records[0].members.clone()), expected);
+}
+
+/// Of a version that cannot be taken over nobody knows that it is not narrower.
+#[test]
+fn what_a_resource_gave_ends_with_a_version_that_is_rejected() {
+    let bench = Bench::new();
+    bench.import("a.ndjson", &lines(&[encounter("9", &["Practitioner/12"]), encounter("8", &["Practitioner/12"])]));
+    let unreadable = json!({ "resourceType": "Encounter", "id": "9", "status": "finished" });
+    let imported = bench.import("b.ndjson", &lines(&[unreadable]));
+    assert_eq!((imported.progress.rejected, imported.progress.updated), (1, 1));
+    assert_eq!(bench.rows(), ["Practitioner/12 1 encounter Encounter/8 active"]);
+}
+
+#[test]
+fn a_file_that_is_read_otherwise_is_another_file() {
+    let bench = Bench::new();
+    let resource = encounter("9", &["https://ehr.example/fhir/Practitioner/12"]);
+    let path = bench.write("a.ndjson", &lines(&[resource.clone(), resource]));
+    let (edge, rejects) = (Edge::system(), bench.dir.path().join("rejects"));
+    let import = |base: Option<&str>| {
+        let reading = Reading { base: base.map(str::to_owned), zone: TimeZone::UTC, zone_name: None };
+        let import =
+            Import { store: &bench.store, tenant: "default", reading: &reading, rejects: &rejects, edge: &edge };
+        let digest = import.file(&path, &mut |_| ()).unwrap().digest;
+        let key = format!("{digest} {}", reading.name());
+        let position = Position { line: 1, offset: 1, ..Position::default() };
+        bench.store.import_chunk("default", &key, &[], position, Millis(1)).unwrap();
+    };
+    import(None);
+    assert!(bench.rows().is_empty());
+    // The one that was cut off was read without a base.
+    import(Some("https://ehr.example/fhir"));
+    assert_eq!(bench.rows(), ["Practitioner/12 1 encounter Encounter/9 active"]);
+}
+
+#[test]
 fn what_an_administrator_knows_of_a_patient_stays() {
     let bench = Bench::new();
     let known = json!({ "restriction": { "allow": ["Practitioner/1"] }, "app_access_blocked": true, "deceased": true });
     let record = crate::people::record(RecordClass::Patient, "1", "directory", known).unwrap();
     bench.store.put_record("default", &record, Millis(1)).unwrap();
     bench.import("a.ndjson", &lines(&[json!({ "resourceType": "Patient", "id": "1", "birthDate": "1980" })]));
-    let expected =
-        json!({ "restriction": { "allow": ["Practitioner/1"] }, "app_access_blocked": true, "birth_date": "1980" });
+    let expected = json!({
+        "restriction": { "allow": ["Practitioner/1"] }, "app_access_blocked": true, "deceased": true, "birth_date": "1980",
+    });
     assert_eq!(bench.patient("1"), expected);
 }
 
@@ -191,19 +247,21 @@ fn an_import_that_was_cut_off_goes_on_where_it_was() {
     let cut = Bench::new();
     let half = text.lines().take(2).map(|line| line.len() as u64 + 1).sum();
     let first = told.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-    let position = Position { line: 2, offset: half, rejects: first as u64 };
+    let position = Position { line: 2, offset: half, rejects: first as u64, rejected: 1 };
     let reading = Reading { base: None, zone: TimeZone::UTC, zone_name: None };
     let before = crate::derived::derive(&encounter("8", &["Practitioner/12"]), &reading).unwrap();
-    cut.store.import_chunk("default", &whole.digest, &[before], position, Millis(1)).unwrap();
+    let key = format!("{} {}", whole.digest, reading.name());
+    cut.store.import_chunk("default", &key, &[before], position, Millis(1)).unwrap();
     let name = whole.rejects.as_ref().unwrap().file_name().unwrap();
     std::fs::create_dir_all(cut.dir.path().join("rejects")).unwrap();
     // More was written than the position says.
     std::fs::write(cut.dir.path().join("rejects").join(name), [&told[..first], b"torn"].concat()).unwrap();
     let resumed = cut.import("a.ndjson", &text);
-    assert_eq!((resumed.progress.resumed_at, resumed.progress.lines, resumed.progress.resources), (2, 4, 1));
+    let progress = &resumed.progress;
+    assert_eq!((progress.resumed_at, progress.lines, progress.resources, progress.rejected), (2, 4, 1, 2));
     assert_eq!(cut.rows(), rows);
     assert_eq!(std::fs::read(resumed.rejects.unwrap()).unwrap(), told);
-    assert_eq!(cut.store.import_position("default", &whole.digest).unwrap(), None);
+    assert_eq!(cut.store.import_position("default", &key).unwrap(), None);
 }
 
 #[test]

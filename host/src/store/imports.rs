@@ -1,6 +1,6 @@
 //! Imports: what resources say, a chunk in one transaction with how far the file was read.
 
-use chartgate_model::{Millis, Record};
+use chartgate_model::{Millis, Record, Relationship};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::Value;
 
@@ -18,6 +18,8 @@ pub struct Position {
     pub offset: u64,
     /// bytes of the rejects file
     pub rejects: u64,
+    /// resources that were rejected
+    pub rejected: u64,
 }
 
 impl Store {
@@ -25,13 +27,15 @@ impl Store {
     pub fn import_position(&self, tenant: &str, file: &str) -> Result<Option<Position>, StoreError> {
         validate::tenant(tenant)?;
         self.read(|transaction| {
-            let sql = "SELECT line, offset, rejects FROM imports WHERE tenant = ?1 AND file = ?2";
+            let sql = "SELECT line, offset, rejects, rejected FROM imports WHERE tenant = ?1 AND file = ?2";
             let row = transaction.query_row(sql, [tenant, file], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                let count = |at| row.get::<_, i64>(at);
+                Ok([count(0)?, count(1)?, count(2)?, count(3)?])
             });
             let count = |value: i64| u64::try_from(value).map_err(|_| StoreError::Unreadable { column: "imports" });
-            let position = row.optional()?.map(|(line, offset, rejects)| {
-                Ok(Position { line: count(line)?, offset: count(offset)?, rejects: count(rejects)? })
+            let position = row.optional()?.map(|[line, offset, rejects, rejected]| {
+                let (line, offset) = (count(line)?, count(offset)?);
+                Ok(Position { line, offset, rejects: count(rejects)?, rejected: count(rejected)? })
             });
             position.transpose()
         })
@@ -54,15 +58,17 @@ impl Store {
             }
             raise(transaction, bulk.created + bulk.updated)?;
             bulk.revision = revision(transaction)?;
-            let Position { line, offset, rejects } = position;
+            let Position { line, offset, rejects, rejected } = position;
             transaction.execute(
-                "INSERT OR REPLACE INTO imports (tenant, file, line, offset, rejects) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO imports (tenant, file, line, offset, rejects, rejected)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
                     tenant,
                     file,
                     to_column(line, "line")?,
                     to_column(offset, "offset")?,
-                    to_column(rejects, "rejects")?
+                    to_column(rejects, "rejects")?,
+                    to_column(rejected, "rejected")?
                 ],
             )?;
             Ok(bulk)
@@ -86,25 +92,21 @@ fn take_over(
     now: Millis,
     bulk: &mut Bulk,
 ) -> Result<(), StoreError> {
-    let mut statement = transaction.prepare_cached(
-        "SELECT user, patient, kind FROM relationships WHERE tenant = ?1 AND basis = ?2 AND basis <> ''",
-    )?;
-    let before = statement.query_map([tenant, &derived.origin], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let before: Vec<(String, String, String)> = before.collect::<Result<_, _>>()?;
-    for (user, patient, kind) in before {
-        let still = |given: &chartgate_model::Relationship| {
-            given.user == user && given.patient == patient && given.kind == kind
-        };
-        if !derived.relationships.iter().any(still) {
+    let mut kept = Vec::new();
+    for (key, status) in given_before(transaction, tenant, &derived.origin)? {
+        if status != "active" {
+            // SECURITY: whoever revoked or suspended it is not overruled by the resource it rests on.
+            kept.push(key);
+        } else if !derived.relationships.iter().any(|given| key.is_of(given)) {
             bulk.updated += transaction
                 .prepare_cached(
                     "DELETE FROM relationships
                      WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4 AND basis = ?5",
                 )?
-                .execute([tenant, &user, &patient, &kind, &derived.origin])?;
+                .execute([tenant, &key.user, &key.patient, &key.kind, &derived.origin])?;
         }
     }
-    for given in &derived.relationships {
+    for given in derived.relationships.iter().filter(|given| !kept.iter().any(|key| key.is_of(given))) {
         count(bulk, put_row(transaction, tenant, given, now)??);
     }
     for patch in &derived.records {
@@ -114,12 +116,46 @@ fn take_over(
     Ok(())
 }
 
+/// A row on some basis.
+struct Key {
+    user: String,
+    patient: String,
+    kind: String,
+}
+
+impl Key {
+    fn is_of(&self, given: &Relationship) -> bool {
+        given.user == self.user && given.patient == self.patient && given.kind == self.kind
+    }
+}
+
+/// The rows a resource gave before, with their status.
+fn given_before(transaction: &Transaction<'_>, tenant: &str, origin: &str) -> Result<Vec<(Key, String)>, StoreError> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT user, patient, kind, status FROM relationships WHERE tenant = ?1 AND basis = ?2 AND basis <> ''",
+    )?;
+    let rows = statement.query_map([tenant, origin], |row| {
+        Ok((Key { user: row.get(0)?, patient: row.get(1)?, kind: row.get(2)? }, row.get(3)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// A record with what a resource says of it; what it is silent about stays.
 fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch) -> Result<Record, StoreError> {
     let before = records::one(transaction, tenant, patch.class, &patch.id)?;
     let mut members = before.map(|record| record.members).unwrap_or_default();
+    let suspended = members.get("status").is_some_and(|status| status == "suspended");
     for (name, value) in &patch.members {
         match value {
+            // A resource knows who works there, and not whom an administrator has suspended.
+            _ if suspended && name == "status" => None,
+            // SECURITY: they only close a provider's own chart, so one resource less never opens one.
+            Value::Array(more) if name == "charts" => {
+                let mut charts = members.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+                let new: Vec<Value> = more.iter().filter(|chart| !charts.contains(chart)).cloned().collect();
+                charts.extend(new);
+                members.insert(name.clone(), Value::Array(charts))
+            }
             Value::Null => members.remove(name),
             value => members.insert(name.clone(), value.clone()),
         };

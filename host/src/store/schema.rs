@@ -90,6 +90,7 @@ const MIGRATIONS: [&str; 2] = [
         line INTEGER NOT NULL CHECK (line >= 0),
         offset INTEGER NOT NULL CHECK (offset >= 0),
         rejects INTEGER NOT NULL CHECK (rejects >= 0),
+        rejected INTEGER NOT NULL CHECK (rejected >= 0),
         PRIMARY KEY (tenant, file)
     ) STRICT, WITHOUT ROWID;
 ",
