@@ -188,6 +188,10 @@ impl Decider {
         for key in &keys {
             if let Err(error) = self.fetch(request, std::slice::from_ref(key), evidence).await {
                 tracing::warn!(%error, "a fact not fetched ahead");
+                // A server that does not answer is not waited for again and again.
+                if matches!(error, FactError::Live(_)) {
+                    break;
+                }
             }
         }
         loop {

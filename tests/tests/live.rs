@@ -229,11 +229,7 @@ fn a_search_is_narrowed_to_whom_the_server_knows() {
         fhir.holds(encounter(&format!("e{at}"), &format!("p{at}"), "Practitioner/17"));
     }
     let (_world, host) = fhir.host("");
-    let search = json!({
-        "request": { "method": "GET", "url": "/Observation" }, "obligations": ["search-narrowing"],
-        "subject": { "user": "Practitioner/17", "client": "app", "scope": "user/Observation.rs" },
-    });
-    let answer = host.decide(&search);
+    let answer = host.decide(&search());
     let url = answer.decided()["obligations"][0]["url"].clone();
     assert_eq!(url, "/Observation?patient=123,p0,p1,p2,p3,p4", "{}", answer.text);
 }
@@ -280,6 +276,91 @@ fn until(host: &Host, expected: &str) {
         assert!(since.elapsed() < Duration::from_secs(30), "{expected} does not come");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+fn search() -> Value {
+    json!({
+        "request": { "method": "GET", "url": "/Observation" }, "obligations": ["search-narrowing"],
+        "subject": { "user": "Practitioner/17", "client": "app", "scope": "user/Observation.rs" },
+    })
+}
+
+#[test]
+fn an_answer_that_is_cut_off_decides_nothing() {
+    let fhir = clinic(1);
+    let (_world, host) = fhir.host("");
+    for at in 0..4 {
+        fhir.holds(encounter(&format!("e{at}"), "123", "Practitioner/17"));
+    }
+    assert_eq!(reason(&host, &ask()), "relationship-encounter", "five pages are read");
+    fhir.holds(encounter("e4", "123", "Practitioner/17"));
+    for _ in 0..8 {
+        assert_eq!(reason(&host, &ask()), FAILED, "and the sixth could take away what they give");
+    }
+    assert_eq!(reason(&host, &search()), "too-many-patients", "a list that is cut off is not taken for whole");
+    // One patient with too much on file is no reason to leave the server alone.
+    fhir.holds(patient("124"));
+    fhir.holds(encounter("x", "124", "Practitioner/17"));
+    let body = with(&ask(), "/stored/Observation~19/subject/reference", json!("Patient/124"));
+    assert_eq!(reason(&host, &body), "relationship-encounter");
+}
+
+#[test]
+fn a_patient_the_server_cannot_tell_about_is_out_of_reach() {
+    let fhir = clinic(100);
+    let (_world, host) = fhir.host("");
+    assert_eq!(reason(&host, &ask()), "relationship-encounter");
+    let twice = json!([
+        { "type": "replaced-by", "other": { "reference": "Patient/8" } },
+        { "type": "replaced-by", "other": { "reference": "Patient/9" } },
+    ]);
+    fhir.holds(with(&patient("123"), "/link", twice));
+    let known = host.admin("PUT", "/admin/v1/patients", &[], r#"{"patient":"123","birth_date":"1980-01-01"}"#);
+    assert_eq!(known.status, 200);
+    assert_eq!(reason(&host, &ask()), FAILED);
+}
+
+#[test]
+fn a_person_closes_a_providers_own_chart() {
+    let fhir = clinic(100);
+    let (_world, host) = fhir.host("");
+    fhir.holds(json!({
+        "resourceType": "Person", "id": "p", "link": [
+            { "target": { "reference": "Practitioner/17" } }, { "target": { "reference": "Patient/123" } },
+        ],
+    }));
+    assert_eq!(reason(&host, &ask()), "own-chart");
+}
+
+/// Whom the directory relates a user to, the server is asked about too.
+#[test]
+fn a_search_knows_of_every_patient_what_a_read_knows() {
+    let fhir = Fhir::new(100, None);
+    fhir.holds(practitioner());
+    fhir.holds(patient("1"));
+    fhir.holds(with(&patient("2"), "/meta", json!({ "security": [{ "code": "HTEST" }] })));
+    let (_world, host) = fhir.host("");
+    for id in ["1", "2"] {
+        let row = json!({ "user": "Practitioner/17", "patient": id, "kind": "treatment" });
+        assert_eq!(host.admin("PUT", "/admin/v1/relationships", &[], &row.to_string()).status, 200);
+        let record = json!({ "patient": id });
+        assert_eq!(host.admin("PUT", "/admin/v1/patients", &[], &record.to_string()).status, 200);
+    }
+    let read = |id: &str| with(&ask(), "/stored/Observation~19/subject/reference", json!(format!("Patient/{id}")));
+    let reasons = ["1", "2"].map(|id| reason(&host, &read(id)));
+    assert_eq!(reasons, ["relationship-treatment", "test-mismatch"]);
+    assert_eq!(host.decide(&search()).decided()["obligations"][0]["url"], "/Observation?patient=1");
+}
+
+#[test]
+fn a_next_page_by_the_public_name_of_the_server_is_followed() {
+    let fhir = Fhir::new(1, Some("https://ehr.example/fhir"));
+    fhir.holds(patient("123"));
+    fhir.holds(practitioner());
+    fhir.holds(encounter("8", "123", "Practitioner/1"));
+    fhir.holds(encounter("9", "123", "Practitioner/17"));
+    let (_world, host) = fhir.host("");
+    assert_eq!(reason(&host, &ask()), "relationship-encounter");
 }
 
 #[test]

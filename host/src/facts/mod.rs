@@ -142,7 +142,18 @@ impl Facts {
 
     /// What FHIR servers say about some keys: to be had before they are supplied.
     pub async fn live(&self, asked: &DecisionRequest, keys: &[String]) -> Result<Live, FactError> {
-        self.live.known(asked, keys).await
+        if self.live.is_empty() {
+            return Ok(Live::default());
+        }
+        let mut related = BTreeSet::new();
+        for key in keys {
+            if let Some(FactKey::PatientsOf { user }) = FactKey::parse(key) {
+                let directory = self.source.of_user(&asked.tenant, user)?.relationships;
+                let vouched = asked.relationships.iter().filter(|entry| concerns(entry, user, None)).cloned();
+                related.extend(directory.into_iter().chain(vouched).map(|entry| entry.patient));
+            }
+        }
+        self.live.known(asked, keys, related).await
     }
 
     /// Supply `keys` for a decision where no server is asked.

@@ -21,7 +21,7 @@ pub(super) fn named_patients<'a>(asked: &'a FhirRequest, stored: &'a [Stored]) -
         add(&mut found, id);
     }
     for parameter in &asked.parameters {
-        let is_bare = parameter.name == "patient"
+        let is_bare = matches!(parameter.name.as_str(), "patient" | "subject" | "beneficiary" | "actor")
             || parameter.name.ends_with(":Patient")
             || (parameter.name == "_id" && asked.resource_type == "Patient");
         if is_bare {

@@ -50,7 +50,7 @@ fn content_names_patients_by_reference() {
 #[test]
 fn parameters_name_patients_as_searches_do() {
     assert_eq!(in_parameter("Observation", "patient", "1,Patient/2"), ["1", "2"]);
-    assert_eq!(in_parameter("Observation", "subject", "1,Patient/2"), ["2"]);
+    assert_eq!(in_parameter("Observation", "subject", "1,Patient/2"), ["1", "2"]);
     assert_eq!(in_parameter("Observation", "subject:Patient", "1"), ["1"]);
     assert_eq!(in_parameter("Observation", "subject", "https://ehr.example/fhir/Patient/1"), ["1"]);
     assert_eq!(in_parameter("Patient", "_id", "1,2"), ["1", "2"]);

@@ -100,6 +100,11 @@ impl Endpoint {
         self.send(request.form(form)).await
     }
 
+    /// The path and query behind a base that is known by another name.
+    pub(crate) fn below_itself(&self, rest: &str) -> Option<(String, Vec<(String, String)>)> {
+        self.below(&format!("{}{rest}", self.url.as_str().trim_end_matches('/')))
+    }
+
     /// A link, if it leads below the URL: the path there, and the query.
     pub(crate) fn below(&self, link: &str) -> Option<(String, Vec<(String, String)>)> {
         let url = self.url.join(link).ok()?;

@@ -31,6 +31,8 @@ pub enum LiveError {
         path: &'static str,
         /// what came of it
         reason: String,
+        /// the server is not well, and not only this answer
+        unwell: bool,
     },
     /// it failed too often a moment ago
     #[error("the FHIR server failed again and again, and is left alone for a while")]
@@ -59,6 +61,8 @@ pub(super) enum Question {
     User(String),
     /// the patients of a user
     List(String),
+    /// some patients' charts, by bare id
+    Charts(Vec<String>),
 }
 
 /// An answer, as it is kept.
@@ -87,14 +91,27 @@ impl LiveFacts {
         Self { servers: servers.collect() }
     }
 
+    /// No server is asked at all.
+    pub fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+
     /// What the server of the request's base knows about these keys; nothing where none is asked for the tenant.
-    pub async fn known(&self, asked: &DecisionRequest, keys: &[String]) -> Result<Live, FactError> {
+    /// `related` are patients that others relate the user to, for keys about all of a user's.
+    pub async fn known(
+        &self,
+        asked: &DecisionRequest,
+        keys: &[String],
+        related: BTreeSet<String>,
+    ) -> Result<Live, FactError> {
         let mut live = Live::default();
         let Some((server, cache)) = self.servers.get(&asked.base.name) else { return Ok(live) };
         if !server.tenants.contains(&asked.tenant) {
             return Ok(live);
         }
         let mut questions: BTreeSet<Question> = keys.iter().filter_map(|key| question(key)).collect();
+        let related: Vec<String> = related.into_iter().collect();
+        questions.extend(related.chunks(server::IDS_MAX).map(|ids| Question::Charts(ids.to_vec())));
         let mut put = BTreeSet::new();
         // A chart that was merged leads to the next.
         for _ in 0..CHARTS_MAX {
@@ -124,8 +141,8 @@ impl Live {
             }
         }
         for record in &known.records {
-            let said = |other: &&Record| other.class == record.class && other.id == record.id;
-            if !self.records.iter().any(|other| said(&other)) {
+            // Two resources may speak of one user: both count.
+            if !self.records.contains(record) {
                 self.records.push(record.clone());
             }
         }

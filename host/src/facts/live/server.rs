@@ -18,7 +18,7 @@ const PAGES_MAX: usize = 5;
 /// Resources of a page, as it is asked for.
 const PAGE: &str = "200";
 /// Patients asked for by id at once.
-const IDS_MAX: usize = 100;
+pub(super) const IDS_MAX: usize = 100;
 /// Nesting of an answer.
 const DEPTH_MAX: usize = 96;
 
@@ -53,13 +53,18 @@ impl Server {
         }
         let known = tokio::time::timeout(self.timeout, async {
             match question {
+                Question::Charts(ids) => self.charts(ids).await,
                 Question::Patient(id) => self.patient(id).await,
                 Question::User(user) => self.user(user).await,
                 Question::List(user) => self.list(user).await,
             }
         });
-        let known = known.await.unwrap_or_else(|_| Err(said("resources", "it takes too long")));
-        self.health.0.tell(known.is_ok(), Instant::now());
+        let known = known.await.unwrap_or_else(|_| {
+            Err(LiveError::Asked { path: "resources", reason: "it takes too long".into(), unwell: true })
+        });
+        // An answer about one patient that is no good says nothing of the server.
+        let unwell = matches!(&known, Err(LiveError::Asked { unwell: true, .. }));
+        self.health.0.tell(!unwell, Instant::now());
         let outcome = if known.is_ok() { "ok" } else { "failed" };
         metrics::counter!("chartgate_fact_fetches_total", "outcome" => outcome).increment(1);
         known
@@ -68,7 +73,7 @@ impl Server {
     /// A patient, and all who are related to them.
     async fn patient(&self, id: &str) -> Result<Known, LiveError> {
         let mut gathered = self.gathered();
-        gathered.take(self.one("Patient", id).await?.as_ref());
+        gathered.take_one("Patient", self.one("Patient", id).await?.as_ref())?;
         let member = format!("Patient/{id}");
         let searches: [Search<'_>; 5] = [
             ("CareTeam", vec![("patient", id)]),
@@ -78,7 +83,15 @@ impl Server {
             ("Group", vec![("member", &member)]),
         ];
         self.searches(&searches, &mut gathered).await?;
+        gathered.whole("about a patient")?;
         Ok(gathered.about(|row| row.patient == id))
+    }
+
+    async fn charts(&self, ids: &[String]) -> Result<Known, LiveError> {
+        let mut gathered = self.gathered();
+        self.searches(&[("Patient", vec![("_id", &ids.join(","))])], &mut gathered).await?;
+        gathered.whole("of patients")?;
+        Ok(gathered.about(|_| false))
     }
 
     async fn user(&self, user: &str) -> Result<Known, LiveError> {
@@ -87,9 +100,10 @@ impl Server {
         let kind =
             ["Practitioner", "PractitionerRole", "RelatedPerson", "Person"].into_iter().find(|known| *known == kind);
         if let Some(kind) = kind {
-            gathered.take(self.one(kind, id).await?.as_ref());
+            gathered.take_one(kind, self.one(kind, id).await?.as_ref())?;
         }
         self.searches(&[("Person", vec![("link", user)])], &mut gathered).await?;
+        gathered.whole("about a user")?;
         let of_user = |record: &Record| record.class == RecordClass::User && record.id == user;
         gathered.known.records.retain(of_user);
         Ok(gathered.about(|_| false))
@@ -110,12 +124,12 @@ impl Server {
         let mut known = gathered.about(|row| row.user == user);
         let patients: BTreeSet<&str> = known.relationships.iter().map(|row| row.patient.as_str()).collect();
         let patients: Vec<&str> = patients.into_iter().collect();
-        let mut charts = self.gathered();
+        let mut records = Vec::new();
         for ids in patients.chunks(IDS_MAX) {
-            self.searches(&[("Patient", vec![("_id", &ids.join(","))])], &mut charts).await?;
+            let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+            records.extend(self.charts(&ids).await?.records);
         }
-        known.truncated |= charts.known.truncated;
-        known.records = charts.known.records;
+        known.records = records;
         Ok(known)
     }
 
@@ -142,9 +156,11 @@ impl Server {
             let mut page = self.get(kind, kind, &query).await.map_err(|(error, path)| asked(path, &error))?;
             for at in 1.. {
                 let next = gathered.take_page(&page, kind)?;
-                let Some(next) = next.filter(|_| at < PAGES_MAX) else {
+                let Some(next) = next else { break };
+                if at == PAGES_MAX {
+                    gathered.known.truncated = true;
                     break;
-                };
+                }
                 let Some((path, query)) = self.below(&next) else {
                     return Err(said(kind, "its next page is elsewhere"));
                 };
@@ -158,7 +174,12 @@ impl Server {
 
     /// A link of a page, if it leads to this server: path below its base, and query.
     fn below(&self, link: &str) -> Option<(String, Vec<(String, String)>)> {
-        self.endpoint.below(link)
+        // Links name the server as the world knows it, which may not be how it is reached from here.
+        let public = self.reading.base.as_deref().and_then(|base| link.strip_prefix(base));
+        match public {
+            Some(rest) if rest.starts_with(['/', '?']) => self.endpoint.below_itself(rest),
+            _ => self.endpoint.below(link),
+        }
     }
 
     async fn get(
@@ -175,11 +196,16 @@ impl Server {
 }
 
 fn asked(path: &'static str, error: &FetchError) -> LiveError {
-    LiveError::Asked { path, reason: crate::causes::chain(error).to_string() }
+    let unwell = match error {
+        FetchError::Unreachable(_) => true,
+        FetchError::Status(status) => *status >= 500 || matches!(status, 401 | 403 | 429),
+        FetchError::TooLong(_) | FetchError::NotJson => false,
+    };
+    LiveError::Asked { path, reason: crate::causes::chain(error).to_string(), unwell }
 }
 
 fn said(path: &'static str, reason: &str) -> LiveError {
-    LiveError::Asked { path, reason: reason.to_owned() }
+    LiveError::Asked { path, reason: reason.to_owned(), unwell: false }
 }
 
 /// What was said so far.
@@ -190,6 +216,25 @@ struct Gathered<'s> {
 }
 
 impl Gathered<'_> {
+    /// What the one resource asked for says, which has to be readable: without it, what others say would stand alone.
+    fn take_one(&mut self, kind: &'static str, resource: Option<&Value>) -> Result<(), LiveError> {
+        let Some(value) = resource else { return Ok(()) };
+        let before = self.known.records.len();
+        let read = derive(value, self.reading).map_err(|error| said(kind, &error.to_string()))?;
+        self.take(Some(value));
+        let taken = self.known.records.len() - before;
+        if value["resourceType"] == kind && taken == read.records.len() {
+            Ok(())
+        } else {
+            Err(said(kind, "its answer is not the resource asked for, or cannot be taken"))
+        }
+    }
+
+    /// SECURITY: of an answer that was cut off nobody knows what the rest would have taken away.
+    fn whole(&self, about: &'static str) -> Result<(), LiveError> {
+        if self.known.truncated { Err(said(about, "there is more than it can be asked for")) } else { Ok(()) }
+    }
+
     /// What a resource says. One that says nothing for certain gives nothing, as in an import.
     fn take(&mut self, resource: Option<&Value>) {
         let Some(Ok(Derived { relationships, records, .. })) = resource.map(|value| derive(value, self.reading)) else {
