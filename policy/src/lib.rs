@@ -11,7 +11,11 @@
 //! | `tables` | types, compartments and search parameters of each FHIR version |
 //! | `compartment` | whose record a resource is |
 //! | `access/subject` | the user fits the role |
+//! | `access/actor` | client and user may act at all |
 //! | `access/relationship` | which relationships are live |
+//! | `access/chart`, `access/age` | what is known of a patient: merges, restriction, age |
+//! | `access/people`, `access/standing` | whom a user reaches, by what right, and what stands against it |
+//! | `access/known` | the facts at hand, and what to ask for |
 //! | `access/reach` | whom a scope clause reaches |
 //! | `access/instance` | one resource: reads, versions, instance operations |
 //! | `access/write` | create, update, delete: both images |
