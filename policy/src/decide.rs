@@ -95,10 +95,7 @@ impl<'a> Walk<'_, 'a> {
             return Err(reason.into());
         }
         let verdict = match on {
-            Some(on) if own_record && on.name == "Patient" => {
-                let opened = self.people.own_record(self.request.id.unwrap_or_default());
-                opened.map(|()| Permit::by(Reason::OwnUserRecord, None))
-            }
+            Some(on) if own_record && on.name == "Patient" => self.own_chart(on, action),
             _ if own_record => Ok(Permit::by(Reason::OwnUserRecord, None)),
             Some(on) => self.on_type(on, action, clauses),
             None => self.history(None, &clauses),
@@ -112,6 +109,21 @@ impl<'a> Walk<'_, 'a> {
             // SECURITY: a verdict reached without knowing who asks is none.
             (Err(needs), _) => Err(needs),
             (Ok(_), denied) => denied,
+        }
+    }
+
+    /// The record that stands for the user is a chart: theirs to read while it is open, or by their other scopes.
+    fn own_chart(&mut self, on: &'static ResourceType, action: Action) -> Result<Permit, Stop> {
+        match self.people.own_record(self.request.id.unwrap_or_default()) {
+            Ok(()) => Ok(Permit::by(Reason::OwnUserRecord, None)),
+            Err(Stop::Deny(closed)) => {
+                self.trace.fail(Rule::OwnUserRecord, || String::from(closed.code()));
+                match self.covered(Some(on), action) {
+                    Ok(clauses) => self.on_type(on, action, clauses),
+                    Err(_) => Err(closed.into()),
+                }
+            }
+            needs => needs.map(|()| Permit::by(Reason::OwnUserRecord, None)),
         }
     }
 

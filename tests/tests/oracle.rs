@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chartgate_model::{DecisionRequest, Interaction, Record, RecordClass, Relationship};
+use chartgate_model::{DecisionRequest, Interaction, Record, RecordClass, Relationship, SubjectKind};
 use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
 use chartgate_tests::host::Guest;
 use chartgate_tests::oracle::case::{Case, Found, Read};
@@ -160,6 +160,63 @@ impl Heard {
         }
     }
 
+    /// Change what is said of the user who asks.
+    fn users<T>(&mut self, mut change: impl FnMut(&mut Record) -> T) {
+        let id = self.request.subject.user.clone();
+        for record in self.records.iter_mut().filter(|record| record.class == RecordClass::User && record.id == id) {
+            change(record);
+        }
+    }
+
+    /// Change what is said of other users.
+    fn others<T>(&mut self, mut change: impl FnMut(&mut Record) -> T) {
+        let id = self.request.subject.user.clone();
+        for record in self.records.iter_mut().filter(|record| record.class == RecordClass::User && record.id != id) {
+            change(record);
+        }
+    }
+
+    /// What the records of the user who asks say, lists as one.
+    fn listed(&self, member: &str) -> Value {
+        let mut all = BTreeSet::new();
+        for record in self.where_said(member).filter(|record| record.class == RecordClass::User) {
+            if record.id == self.request.subject.user {
+                let said = record.members[member].as_array();
+                all.extend(said.map_or(vec![record.members[member].to_string()], |list| {
+                    list.iter().map(Value::to_string).collect()
+                }));
+            }
+        }
+        all.into_iter().map(|text| serde_json::from_str::<Value>(&text).unwrap()).collect()
+    }
+
+    fn where_said(&self, member: &str) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(move |record| record.members.contains_key(member))
+    }
+
+    /// Charts that were merged into others.
+    fn merged(&self) -> BTreeSet<String> {
+        self.where_said("merged_into").map(|record| record.id.clone()).collect()
+    }
+
+    fn delegators(&self) -> BTreeSet<String> {
+        self.relationships.iter().filter_map(|entry| entry.terms.delegator.clone()).collect()
+    }
+
+    /// Let every record of a patient have one of the birth dates of all of them, which are given from early to late.
+    fn born(&mut self, choose: fn(&BTreeSet<String>) -> Option<&String>) {
+        let mut born: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for record in self.where_said("birth_date") {
+            let date = record.members["birth_date"].as_str().unwrap_or_default();
+            born.entry(record.id.clone()).or_default().insert(date.to_owned());
+        }
+        for record in self.records.iter_mut().filter(|record| record.members.contains_key("birth_date")) {
+            if let Some(date) = born.get(&record.id).and_then(choose) {
+                record.members.insert("birth_date".into(), json!(date));
+            }
+        }
+    }
+
     fn each(&mut self, change: impl FnMut(&mut Relationship)) {
         self.relationships.iter_mut().for_each(change);
     }
@@ -250,6 +307,116 @@ const TWISTS: &[Twist] = &[
         change: |heard| {
             for record in heard.records.iter_mut().filter(|record| record.class != RecordClass::Patient) {
                 record.members.insert("status".into(), json!("active"));
+            }
+        },
+    },
+    Twist {
+        name: "a linked chart is the patient's own",
+        change: |heard| {
+            if heard.request.subject.kind == SubjectKind::Patient {
+                heard.without("charts");
+            }
+        },
+    },
+    Twist {
+        name: "every record has to list a linked chart",
+        change: |heard| {
+            if heard.request.subject.kind == SubjectKind::Patient {
+                let all = heard.listed("charts");
+                heard.users(|record| record.members.insert("charts".into(), all.clone()));
+            }
+        },
+    },
+    Twist {
+        name: "a provider's own chart is closed by what was merged into it",
+        change: |heard| {
+            let merged: Vec<Value> = heard.merged().into_iter().map(Value::from).collect();
+            let provides = heard.request.subject.kind == SubjectKind::Provider;
+            heard.users(|record| {
+                if let Some(Value::Array(charts)) = record.members.get_mut("charts").filter(|_| provides) {
+                    charts.retain(|chart| !merged.contains(chart));
+                }
+            });
+        },
+    },
+    Twist {
+        name: "any delegator will do",
+        change: |heard| {
+            let first = heard.relationships.iter().find_map(|entry| entry.terms.delegator.clone());
+            heard.relationships.retain(|entry| entry.terms.delegator.is_none() || entry.terms.delegator == first);
+        },
+    },
+    Twist { name: "the first delegator counts", change: |heard| heard.relationships.reverse() },
+    Twist {
+        name: "a revoked delegation ends those of others",
+        change: |heard| {
+            let revoked: Vec<_> = heard.relationships.iter().filter(|entry| entry.status == "revoked").collect();
+            let revoked: Vec<_> = revoked.into_iter().map(|entry| entry.terms.delegator.clone()).collect();
+            heard
+                .relationships
+                .retain(|entry| entry.terms.delegator.is_none() || !revoked.contains(&entry.terms.delegator));
+        },
+    },
+    Twist {
+        name: "a restricted chart is closed to delegators",
+        change: |heard| {
+            let delegators = heard.delegators();
+            for record in &mut heard.records {
+                if let Some(allow) = record.members.get_mut("restriction").and_then(|one| one["allow"].as_array_mut()) {
+                    allow.extend(delegators.iter().cloned().map(Value::from));
+                }
+            }
+        },
+    },
+    Twist {
+        name: "their own chart is closed to delegators",
+        change: |heard| heard.others(|record| record.members.remove("charts")),
+    },
+    Twist {
+        name: "delegators are test where patients are",
+        change: |heard| {
+            let mine = heard.listed("test");
+            heard.others(|record| record.members.insert("test".into(), json!(mine == json!([true]))));
+        },
+    },
+    Twist { name: "majority may have come by any record", change: |heard| heard.born(BTreeSet::last) },
+    Twist { name: "majority is certain by every record", change: |heard| heard.born(BTreeSet::first) },
+    Twist {
+        name: "emancipation replaces no birth date",
+        change: |heard| {
+            let is_free = |record: &&mut Record| record.members.get("emancipated") == Some(&json!(true));
+            for record in heard.records.iter_mut().filter(is_free) {
+                record.members.entry("birth_date").or_insert(json!("1980"));
+            }
+        },
+    },
+    Twist {
+        name: "emancipation is said by every record",
+        change: |heard| {
+            let free: Vec<String> = heard.where_said("emancipated").map(|record| record.id.clone()).collect();
+            for record in heard.records.iter_mut().filter(|record| free.contains(&record.id)) {
+                record.members.insert("emancipated".into(), json!(true));
+            }
+        },
+    },
+    Twist {
+        name: "what is read on the way ages",
+        change: |heard| {
+            for record in heard.records.iter_mut().filter(|record| record.members.contains_key("merged_into")) {
+                record.members.remove("as_of");
+            }
+        },
+    },
+    Twist {
+        name: "the record that stands for a user may be closed",
+        change: |heard| {
+            let scope = &mut heard.request.subject.scope;
+            let has = |token: &str| scope.split(' ').any(|one| one == token);
+            let asked = format!("Patient/{}", heard.request.request.id.as_deref().unwrap_or_default());
+            if has("openid") && has("fhirUser") && asked == heard.request.subject.user {
+                *scope = "openid fhirUser".into();
+                heard.settings["require_patient_records"] = json!(false);
+                heard.records.retain(|record| record.class != RecordClass::Patient);
             }
         },
     },

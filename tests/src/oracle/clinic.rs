@@ -112,6 +112,11 @@ impl Clinic {
             );
         }
         for (at, user) in self.users.iter().enumerate() {
+            for record in self.of(RecordClass::User, &user.id) {
+                let charts = record.members.get("charts").and_then(Value::as_array).cloned().unwrap_or_default();
+                let linked = charts.iter().filter_map(|chart| patient_at.get(chart.as_str()?));
+                pairs.extend(linked.map(|chart| (at, *chart)));
+            }
             pairs.extend(user.id.strip_prefix("Patient/").and_then(|own| patient_at.get(own)).map(|own| (at, *own)));
         }
         let merged = |into: usize| {
@@ -213,15 +218,31 @@ impl Clinic {
         }
     }
 
-    /// Each nurse works for two physicians, for the patients both families have in common with nobody else.
+    /// Each nurse works for two physicians: for every third patient of either, and for some of them for both.
     fn delegate(&mut self, dice: &mut Dice) {
         for n in (0..PATIENTS).filter(|n| n % 3 == 0) {
             let physician = n % PHYSICIANS;
             let nurse = format!("Practitioner/n{}", physician % NURSES);
-            let patient = self.patients[n].clone();
-            self.relate(dice, &nurse, &patient, "delegation", None);
-            let entry = self.relationships.get_mut(&patient).and_then(|all| all.last_mut()).unwrap();
-            entry.terms.delegator = Some(format!("Practitioner/d{physician}"));
+            let mut delegators = vec![physician];
+            if dice.percent(40) {
+                delegators.insert(dice.below(2), (physician + NURSES) % PHYSICIANS);
+            }
+            for delegator in delegators {
+                self.work_for(dice, &nurse, &format!("Practitioner/d{delegator}"), n);
+            }
+        }
+    }
+
+    /// A delegation, until the end of a shift now and then; the physician may have no access of their own.
+    fn work_for(&mut self, dice: &mut Dice, nurse: &str, physician: &str, n: usize) {
+        let patient = self.patients[n].clone();
+        let start = self.now.0 - DAY_MS;
+        let shift = dice.percent(30).then(|| (start, start + 2 * DAY_MS + dice.below(86_400_000) as u64));
+        self.relate(dice, nurse, &patient, "delegation", shift);
+        let entry = self.relationships.get_mut(&patient).and_then(|all| all.last_mut()).unwrap();
+        entry.terms.delegator = Some(physician.to_owned());
+        if dice.percent(40) {
+            self.relate(dice, physician, &patient, "treatment", None);
         }
     }
 
@@ -233,6 +254,9 @@ impl Clinic {
             let into =
                 self.of(RecordClass::Patient, &own).iter().find_map(|one| one.members.get("merged_into").cloned());
             charts.extend(into.iter().filter_map(Value::as_str).filter(|_| dice.percent(60)).map(str::to_owned));
+            if dice.percent(30) {
+                charts.push(self.patients[dice.below(PATIENTS)].clone());
+            }
             self.join(
                 SubjectKind::Patient,
                 format!("Patient/{own}"),

@@ -101,9 +101,14 @@ fn draft(dice: &mut Dice) -> Draft {
         }
         patient = MERGED.into();
     }
-    let interaction = interaction(dice);
-    let resource_type = resource_type(dice, definitions, interaction);
-    let id = if resource_type == "Patient" { patient.clone() } else { dice.text(&["9", "obs-1"]) };
+    let mut interaction = interaction(dice);
+    let mut resource_type = resource_type(dice, definitions, interaction);
+    let mut id = if resource_type == "Patient" { patient.clone() } else { dice.text(&["9", "obs-1"]) };
+    let stands_for_user = user.split_once('/').filter(|_| dice.percent(3));
+    if let Some((of, own)) = stands_for_user {
+        (interaction, resource_type, id) = ("read", of.to_owned(), own.to_owned());
+    }
+    let is_own_record = stands_for_user.is_some();
     let mut draft = Draft {
         definitions,
         settings: settings(dice, kind, interaction),
@@ -131,6 +136,10 @@ fn draft(dice: &mut Dice) -> Draft {
     draft.know(dice);
     let filters = draft.fill(dice);
     draft.grant(dice, &filters);
+    if is_own_record {
+        draft.scopes.retain(|_| dice.percent(20));
+        draft.scopes.push("openid fhirUser".into());
+    }
     draft.ask(dice, &filters);
     draft
 }

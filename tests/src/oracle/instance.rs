@@ -67,7 +67,7 @@ impl World<'_> {
         if ends.is_empty() { self.deferred(letter, is_instance) } else { permit(ends) }
     }
 
-    /// `openid fhirUser` lets an app read the record of its user.
+    /// `openid fhirUser` lets an app read the record of its user, if that is no chart that is closed to them.
     fn is_own_user_record(&self) -> bool {
         let request = &self.request.request;
         let scope = &self.request.subject.scope;
@@ -76,6 +76,7 @@ impl World<'_> {
             && has(scope, "openid")
             && has(scope, "fhirUser")
             && asked == self.request.subject.user
+            && self.people.is_own_record_open()
     }
 
     /// What is permitted whatever the content: clauses without filters on types that need no content.

@@ -105,10 +105,7 @@ impl People<'_> {
     pub fn reached(&self, writing: bool) -> Reach {
         let of_user = self.relationships.iter().filter(|entry| entry.user == self.subject.user);
         let mut named: BTreeSet<String> = of_user.map(|entry| entry.patient.clone()).collect();
-        if let Some(own) = self.own_chart() {
-            named.insert(own.to_owned());
-            named.extend(self.survivor(own).filter(|survivor| self.is_same(own, survivor)));
-        }
+        named.extend(self.own_chart().map(str::to_owned));
         let known = self.of(RecordClass::User, &self.subject.user);
         named.extend(known.iter().flat_map(|record| strings(record, "charts")));
         named
@@ -125,22 +122,24 @@ impl People<'_> {
 
     /// On what the user reaches a patient, however the patient is named.
     pub fn standings(&self, named: &str, writing: bool) -> Vec<Standing> {
-        let Some(patient) = self.survivor(named) else { return Vec::new() };
-        let records = self.of(RecordClass::Patient, &patient);
+        let Some(way) = self.way(named) else { return Vec::new() };
+        let patient = &way[way.len() - 1];
+        let records = self.of(RecordClass::Patient, patient);
         if records.is_empty() && self.on("require_patient_records", true) {
             return Vec::new();
         }
-        let own = self.own_chart().filter(|own| self.is_same(own, &patient));
-        // The user's own chart was merged into one that is not said to be the user's.
-        let is_lost = own.is_none() && self.own_chart() == Some(named);
-        if is_lost || self.is_own_chart_of_provider(&patient) || !self.is_test_equal(&records) {
+        let is_self = self.is_self(patient);
+        // The user's own id is named, and was merged into a chart that is not said to be the user's.
+        let is_lost = !is_self && self.own_chart() == Some(named);
+        let is_own = self.subject.kind == SubjectKind::Provider && self.is_own_chart_of(&self.subject.user, &way);
+        if is_lost || is_own || !self.is_test_equal(&records) {
             return Vec::new();
         }
-        let mut standings = match own {
-            Some(_) => self.by_identity(&records).into_iter().collect(),
-            None => self.related(&patient, &records, writing),
+        let mut standings = match is_self {
+            true => self.by_identity(&records).into_iter().collect(),
+            false => self.related(&way, &records, writing),
         };
-        if own.is_none() && self.is_restricted(&records) {
+        if !is_self && self.is_restricted_for(&self.subject.user, &records) {
             standings.clear();
         }
         for standing in &mut standings {
@@ -149,29 +148,37 @@ impl People<'_> {
         standings
     }
 
-    /// Whether a chart that is left is that of a patient: every record of the user has to say so of one that was merged.
-    fn is_same(&self, own: &str, survivor: &str) -> bool {
+    /// Whether a chart that is left is that of the patient who asks: by identity, or every record of them says so.
+    fn is_self(&self, survivor: &str) -> bool {
         let known = self.of(RecordClass::User, &self.subject.user);
         let lists = |record: &&Record| strings(record, "charts").iter().any(|chart| chart == survivor);
-        self.survivor(own).as_deref() == Some(survivor)
-            && (own == survivor || (!known.is_empty() && known.iter().all(lists)))
+        self.subject.kind == SubjectKind::Patient
+            && (self.own_chart() == Some(survivor) || (!known.is_empty() && known.iter().all(lists)))
     }
 
-    /// A patient's access to themself.
+    /// Somebody's access to themself.
     fn by_identity(&self, records: &[&Record]) -> Option<Standing> {
         (self.is_open_to_apps(records, false) && self.is_old_enough(records)).then(Standing::default)
     }
 
-    fn is_own_chart_of_provider(&self, patient: &str) -> bool {
-        let known = self.of(RecordClass::User, &self.subject.user);
-        self.subject.kind == SubjectKind::Provider
-            && !self.on("own_chart_for_providers", false)
-            && known.iter().any(|record| strings(record, "charts").iter().any(|chart| chart == patient))
+    /// Whether the record that stands for the user is open to them: where it is a chart, the chart has to be.
+    pub fn is_own_record_open(&self) -> bool {
+        let Some(own) = self.subject.user.strip_prefix("Patient/") else { return true };
+        let Some(patient) = self.survivor(own) else { return false };
+        let records = self.of(RecordClass::Patient, &patient);
+        let is_known = !records.is_empty() || !self.on("require_patient_records", true);
+        is_known && self.is_test_equal(&records) && self.by_identity(&records).is_some()
+    }
+
+    /// Whether a provider must not see a chart because it is, or once was, their own.
+    fn is_own_chart_of(&self, user: &str, way: &[String]) -> bool {
+        let known = self.of(RecordClass::User, user);
+        !self.on("own_chart_for_providers", false)
+            && known.iter().any(|record| strings(record, "charts").iter().any(|chart| way.contains(chart)))
     }
 
     /// Made-up users see made-up patients through made-up apps, and real ones real ones.
     fn is_test_equal(&self, patient: &[&Record]) -> bool {
-        let is_test = |records: &[&Record]| records.iter().any(|record| flag(record, "test"));
         let user = is_test(&self.of(RecordClass::User, &self.subject.user));
         let client = self.of(RecordClass::Client, &self.subject.client);
         is_test(patient) == user && (client.is_empty() || is_test(&client) == user)
@@ -185,11 +192,11 @@ impl People<'_> {
         !is_portal || !(inactive || any("app_access_blocked") || (any("deceased") && !executor))
     }
 
-    /// Whether a restriction that has not ended leaves the user out.
-    fn is_restricted(&self, records: &[&Record]) -> bool {
+    /// Whether a restriction that has not ended leaves a user out.
+    fn is_restricted_for(&self, user: &str, records: &[&Record]) -> bool {
         records.iter().filter_map(|record| record.members.get("restriction")).any(|restriction| {
             let until = restriction["until"].as_str().map(|until| Millis::parse(until).unwrap());
-            let allowed = restriction["allow"].as_array().unwrap().iter().any(|user| *user == self.subject.user);
+            let allowed = restriction["allow"].as_array().unwrap().iter().any(|one| one == user);
             until.is_none_or(|until| until > self.now) && !allowed
         })
     }
@@ -229,6 +236,11 @@ impl People<'_> {
 /// A flag of a record.
 fn flag(record: &Record, name: &str) -> bool {
     record.members.get(name) == Some(&Value::Bool(true))
+}
+
+/// Whether any record says it is test data.
+fn is_test(records: &[&Record]) -> bool {
+    records.iter().any(|record| flag(record, "test"))
 }
 
 /// A list of a record.

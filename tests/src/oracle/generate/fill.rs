@@ -16,12 +16,30 @@ impl Draft {
             for _ in 0..=dice.below(2) {
                 self.relationships.push(people::live(dice, self.kind, &self.user, &self.chart));
             }
+            self.delegate_again(dice);
         }
         for _ in 0..dice.weighted(&[(60, 0), (25, 1), (15, 2)]) {
             self.relationships.push(people::any(dice, self.kind, &self.user));
         }
         if self.kind != "system" && dice.percent(60) {
             self.launch = Some(if dice.percent(70) { &self.patient } else { &self.chart }.clone());
+        }
+    }
+
+    /// Let users who work for somebody work for others too.
+    fn delegate_again(&mut self, dice: &mut Dice) {
+        let delegations: Vec<_> = self.relationships.iter().filter(|one| one.delegator.is_some()).cloned().collect();
+        for delegation in delegations {
+            if dice.percent(50) {
+                let mut other = people::live(dice, self.kind, &self.user, &self.chart);
+                (other.kind, other.delegator) = (delegation.kind, Some(people::delegator(dice)));
+                match dice.below(8) {
+                    0 => other.status = "revoked".into(),
+                    1 => people::spoil(dice, &mut other),
+                    _ => {}
+                }
+                self.relationships.insert(dice.below(self.relationships.len() + 1), other);
+            }
         }
     }
 

@@ -91,7 +91,7 @@ pub(super) fn live(dice: &mut Dice, kind: &str, user: &str, patient: &str) -> Kn
     }
 }
 
-fn delegator(dice: &mut Dice) -> String {
+pub(super) fn delegator(dice: &mut Dice) -> String {
     dice.text(&["Practitioner/12", "Practitioner/12", "PractitionerRole/3", "Person/8"])
 }
 
@@ -110,7 +110,7 @@ pub(super) fn spoil(dice: &mut Dice, known: &mut Known) {
     match dice.below(16) {
         0 => known.kind = dice.text(&["treatment", "encounter", "guardian", "agency", "parent", "executor", "friend"]),
         1 | 2 => known.level = dice.text(&["full", "read-only", "read-only", "limited"]),
-        3 | 4 => known.status = dice.text(&["active", "suspended", "revoked"]),
+        3 | 4 => known.status = dice.text(&["suspended", "revoked", "revoked"]),
         5 => known.via = dice.text(&["ordinary", "break-glass", "emergency"]),
         6 => known.source = dice.text(&SOURCES),
         7 => known.start = Some(dice.text(&TIMES)),

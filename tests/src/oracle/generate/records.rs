@@ -38,8 +38,13 @@ impl Draft {
             self.say(dice, "client", CLIENT, &members);
         }
         if self.kind != "system" && dice.percent(if self.kind == "provider" { 98 } else { 60 }) {
-            let members = if dice.percent(40) { json!({ "roles": [self.kind] }) } else { json!({}) };
+            let mut members = if dice.percent(40) { json!({ "roles": [self.kind] }) } else { json!({}) };
+            self.link(dice, &mut members);
             self.say(dice, "user", &self.user.clone(), &members);
+            if members["charts"].is_array() && dice.percent(20) {
+                let (class, id) = ("user".into(), self.user.clone());
+                self.records.push(Told { class, id, source: "hr".into(), members: json!({ "charts": PATIENTS[..2] }) });
+            }
         }
         for patient in PATIENTS {
             if patient == self.chart || dice.percent(90) {
@@ -49,6 +54,17 @@ impl Draft {
         }
         self.delegators(dice);
         self.merge(dice);
+    }
+
+    /// An account that is linked to several charts of one human, at times without any relationship.
+    fn link(&mut self, dice: &mut Dice, members: &mut Value) {
+        if self.kind == "patient" && self.user != format!("Patient/{}", self.patient) && dice.percent(25) {
+            members["charts"] = json!([dice.text(&PATIENTS), self.chart]);
+            if dice.percent(50) {
+                let (user, chart) = (self.user.clone(), self.chart.clone());
+                self.relationships.retain(|one| one.user != user || one.patient != chart);
+            }
+        }
     }
 
     /// A patient as the relationships to them need one.
@@ -145,6 +161,22 @@ impl Draft {
         self.records[at].members.as_object_mut().unwrap()
     }
 
+    /// Another source that has another birth date.
+    fn contradict(&mut self, dice: &mut Dice, patient: &str) {
+        let known = self.records.iter().find(|told| told.class == "patient" && told.id == patient).cloned();
+        let Some(mut told) = known else { return };
+        told.source = "registry".into();
+        let year = dice.pick(&[2017, 2014, 2012, 2008, 2006]);
+        told.members["birth_date"] = json!(format!("{year}{}", dice.text(&DAYS)));
+        self.records.push(told);
+    }
+
+    fn emancipate(&mut self, patient: &str) {
+        for told in self.records.iter_mut().filter(|told| told.class == "patient" && told.id == patient) {
+            told.members["emancipated"] = json!(true);
+        }
+    }
+
     fn forget(&mut self, class: &str, id: &str) {
         self.records.retain(|record| record.class != class || record.id != id);
     }
@@ -152,6 +184,13 @@ impl Draft {
 
 /// Change one thing that is known.
 pub(super) fn spoil(dice: &mut Dice, draft: &mut Draft) {
+    let delegators: Vec<String> = draft.relationships.iter().filter_map(|one| one.delegator.clone()).collect();
+    if !delegators.is_empty() && dice.percent(35) {
+        return delegator(dice, draft, &delegators);
+    }
+    if draft.patient != draft.chart && dice.percent(35) {
+        return on_the_way(dice, draft);
+    }
     match dice.below(20) {
         0..=8 => patient(dice, draft),
         9..=11 => age(dice, draft),
@@ -159,6 +198,25 @@ pub(super) fn spoil(dice: &mut Dice, draft: &mut Draft) {
         15 | 16 => client(dice, draft),
         17 => stale(dice, draft),
         _ => merged(dice, draft),
+    }
+}
+
+/// Something that closes a chart to those for whom the user works.
+fn delegator(dice: &mut Dice, draft: &mut Draft, delegators: &[String]) {
+    let (chart, one) = (draft.chart.clone(), dice.pick(delegators).clone());
+    match dice.below(4) {
+        0 | 1 => {
+            let let_in = delegators.iter().filter(|_| dice.percent(50)).cloned();
+            let allow: Vec<String> = let_in.chain([draft.user.clone()]).collect();
+            draft.members(dice, "patient", &chart).insert("restriction".into(), json!({ "allow": allow }));
+        }
+        2 => {
+            let charts = json!([if dice.percent(50) { &draft.patient } else { &draft.chart }]);
+            draft.members(dice, "user", &one).insert("charts".into(), charts);
+        }
+        _ => {
+            draft.members(dice, "user", &one).insert("test".into(), json!(true));
+        }
     }
 }
 
@@ -189,7 +247,7 @@ fn patient(dice: &mut Dice, draft: &mut Draft) {
         }
         6 => {
             for record in &mut draft.records {
-                if record.id == id || record.class == "user" {
+                if record.id == id || (record.class == "user" && dice.percent(85)) {
                     record.members["test"] = json!(true);
                 }
             }
@@ -218,7 +276,16 @@ fn age(dice: &mut Dice, draft: &mut Draft) {
     let one = dice.percent(30);
     if dice.percent(10) {
         draft.members(dice, "patient", &chart).remove("birth_date");
+        if dice.percent(40) {
+            draft.emancipate(&chart);
+        }
         return;
+    }
+    if dice.percent(30) {
+        draft.contradict(dice, &chart);
+    }
+    if dice.percent(10) {
+        draft.emancipate(&chart);
     }
     for record in draft.records.iter_mut().filter(|record| record.class == "patient" && record.id == chart) {
         record.members["birth_date"] = json!(format!("{year}{day}"));
@@ -292,6 +359,21 @@ fn stale(dice: &mut Dice, draft: &mut Draft) {
     let at = *dice.pick(&old);
     let times = ["2026-11-24T09:59:00Z", "2026-11-24T09:58:59.999Z", "2026-11-24T09:58:30Z", "2020-01-01T00:00:00Z"];
     draft.records[at].members["as_of"] = json!(dice.text(&times));
+}
+
+/// Something about a chart that was merged: it is the user's own, or was read a while ago.
+fn on_the_way(dice: &mut Dice, draft: &mut Draft) {
+    let merged = |told: &&mut Told| told.class == "patient" && told.members["merged_into"].is_string();
+    let mut way: Vec<&mut Told> = draft.records.iter_mut().filter(merged).collect();
+    let at = dice.below(way.len());
+    let id = way[at].id.clone();
+    if draft.kind == "provider" && dice.percent(60) {
+        let user = draft.user.clone();
+        draft.members(dice, "user", &user).insert("charts".into(), json!([id]));
+    } else {
+        way[at].source = "registry".into();
+        way[at].members["as_of"] = json!(dice.text(&["2026-11-24T09:58:59.999Z", "2026-11-24T09:58:30Z"]));
+    }
 }
 
 /// Charts that were merged into one another.

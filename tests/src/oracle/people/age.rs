@@ -1,6 +1,6 @@
 //! How old a patient is, or may be.
 
-use chartgate_model::{Millis, Record, SubjectKind};
+use chartgate_model::{Millis, Record};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -75,28 +75,23 @@ impl People<'_> {
         (!majority.perhaps && !self.is_emancipated(records)).then_some(majority.turns)
     }
 
-    /// Whether somebody is old enough for access of their own.
+    /// Whether somebody is old enough for access of their own, or nobody knows.
     pub(super) fn is_old_enough(&self, records: &[&Record]) -> bool {
         let age = self.age(records, self.number("own_access_from_age", 12));
-        self.subject.kind != SubjectKind::Patient || age.is_none_or(|age| age.surely)
+        age.is_none_or(|age| age.surely)
     }
 
-    /// Whether the band of limited access may have begun and not yet ended by any record; where it has not begun,
-    /// until when. Whoever is emancipated is in none.
+    /// Whether somebody is in the band of limited access: it may have begun by any record and has not ended for
+    /// certain by every record. Where it has not begun, until when.
     pub(super) fn band(&self, records: &[&Record]) -> (bool, Option<Millis>) {
-        let (mut limited, mut begins) = (false, None);
-        if self.is_emancipated(records) {
-            return (limited, begins);
-        }
-        for record in records {
-            let from = self.age(&[record], self.number("limited_from_age", 12));
-            let majority = self.age(&[record], self.number("age_of_majority", 18));
-            if let (Some(from), Some(majority)) = (from, majority) {
-                limited |= from.perhaps && !majority.surely;
-                begins = earlier(begins, from.turns.filter(|_| !from.perhaps));
+        let from = self.age(records, self.number("limited_from_age", 12));
+        let majority = self.age(records, self.number("age_of_majority", 18));
+        match (from, majority) {
+            (Some(from), Some(majority)) if !majority.surely && !self.is_emancipated(records) => {
+                (from.perhaps, from.turns.filter(|_| !from.perhaps))
             }
+            _ => (false, None),
         }
-        (limited, begins)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chartgate_model::{Millis, Record, RecordClass, Relationship, SubjectKind};
 
-use super::{People, Standing, earlier, flag, later};
+use super::{People, Standing, earlier, flag, is_test, later};
 
 const DAY_MS: u64 = 86_400_000;
 /// Kinds that count for patients and proxies, and for providers.
@@ -18,15 +18,16 @@ const DELEGATION: &str = "delegation";
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     user: &'a str,
-    patient: &'a str,
+    /// the chart, and those on the way to it
+    way: &'a [String],
     records: &'a [&'a Record],
     writing: bool,
 }
 
 impl People<'_> {
     /// What the user's relationships to a patient give, the first kind first.
-    pub(super) fn related(&self, patient: &str, records: &[&Record], writing: bool) -> Vec<Standing> {
-        let asked = Asked { user: &self.subject.user, patient, records, writing };
+    pub(super) fn related(&self, way: &[String], records: &[&Record], writing: bool) -> Vec<Standing> {
+        let asked = Asked { user: &self.subject.user, way, records, writing };
         let kinds: &[&str] = match self.subject.kind {
             SubjectKind::Patient | SubjectKind::Proxy => &PORTAL_KINDS,
             SubjectKind::Provider => &PROVIDER_KINDS,
@@ -43,7 +44,13 @@ impl People<'_> {
     }
 
     fn of_kind(&self, asked: Asked<'_>, kind: &str) -> Option<Standing> {
-        let (in_force, end) = self.in_force(asked, kind)?;
+        let entries = self.of_one_kind(asked, kind)?;
+        self.of_entries(asked, kind, &entries)
+    }
+
+    /// What entries of one kind give.
+    fn of_entries(&self, asked: Asked<'_>, kind: &str, entries: &[&Relationship]) -> Option<Standing> {
+        let (in_force, end) = self.in_force(entries)?;
         if asked.writing && in_force.iter().any(|entry| entry.level == "read-only") {
             return None;
         }
@@ -58,25 +65,25 @@ impl People<'_> {
         self.is_open_to_apps(asked.records, kind == "executor").then_some(standing)
     }
 
-    /// The entries of a kind that are in force, and when they end; `None` for a kind that is not live.
-    fn in_force(&self, asked: Asked<'_>, kind: &str) -> Option<(Vec<&Relationship>, Option<Millis>)> {
-        let between: Vec<&Relationship> = self
-            .relationships
-            .iter()
-            .filter(|entry| entry.user == asked.user && entry.patient == asked.patient && entry.via == "ordinary")
-            .collect();
+    /// The entries of a kind, unless one of them is revoked or one of any kind suspended.
+    fn of_one_kind(&self, asked: Asked<'_>, kind: &str) -> Option<Vec<&Relationship>> {
+        let is_between = |entry: &&Relationship| {
+            entry.user == asked.user && Some(&entry.patient) == asked.way.last() && entry.via == "ordinary"
+        };
+        let between: Vec<&Relationship> = self.relationships.iter().filter(is_between).collect();
         let of_kind: Vec<&Relationship> = between.iter().filter(|entry| entry.kind == kind).copied().collect();
-        if of_kind.is_empty()
-            || between.iter().any(|entry| entry.status == "suspended")
-            || of_kind.iter().any(|entry| entry.status == "revoked")
-        {
-            return None;
-        }
-        let sources: BTreeSet<&str> = of_kind.iter().map(|entry| entry.source.as_str()).collect();
+        let is_over = between.iter().any(|entry| entry.status == "suspended")
+            || of_kind.iter().any(|entry| entry.status == "revoked");
+        (!is_over).then_some(of_kind)
+    }
+
+    /// Those of the entries that are in force, and when they end; `None` where a source has none that is.
+    fn in_force<'e>(&self, entries: &[&'e Relationship]) -> Option<(Vec<&'e Relationship>, Option<Millis>)> {
+        let sources: BTreeSet<&str> = entries.iter().map(|entry| entry.source.as_str()).collect();
         let (mut in_force, mut first) = (Vec::new(), None);
-        for source in sources {
+        for source in &sources {
             let mut last: Option<Option<Millis>> = None;
-            for entry in of_kind.iter().filter(|entry| entry.source == source) {
+            for entry in entries.iter().filter(|entry| entry.source == *source) {
                 let (start, end) = self.period(entry);
                 if start.is_none_or(|start| start <= self.now) && end.is_none_or(|end| self.now < end) {
                     in_force.push(*entry);
@@ -85,7 +92,7 @@ impl People<'_> {
             }
             first = earlier(first, last?);
         }
-        Some((in_force, first))
+        (!sources.is_empty()).then_some((in_force, first))
     }
 
     /// When an entry holds.
@@ -131,24 +138,38 @@ impl People<'_> {
         Some(())
     }
 
-    /// What is left of a delegation: what the user and every delegator may both.
+    /// What is left of the first delegation that holds, in the order in which the delegators are named.
     fn delegated(&self, asked: Asked<'_>) -> Option<Standing> {
         if self.subject.kind != SubjectKind::Provider {
             return None;
         }
-        let own = self.of_kind(asked, DELEGATION)?;
-        let (entries, _) = self.in_force(asked, DELEGATION)?;
-        let delegators: BTreeSet<Option<&str>> = entries.iter().map(|entry| entry.terms.delegator.as_deref()).collect();
-        delegators
-            .into_iter()
-            .try_fold(own, |joined, delegator| Some(joined.join(&self.of_delegator(asked, delegator?)?)))
+        let entries = self.of_one_kind(asked, DELEGATION)?;
+        let mut delegators: Vec<Option<&str>> = Vec::new();
+        for entry in &entries {
+            let delegator = entry.terms.delegator.as_deref();
+            if !delegators.contains(&delegator) {
+                delegators.push(delegator);
+            }
+        }
+        delegators.into_iter().find_map(|delegator| {
+            let theirs = entries.iter().filter(|entry| entry.terms.delegator.as_deref() == delegator);
+            let own = self.of_entries(asked, DELEGATION, &theirs.copied().collect::<Vec<_>>())?;
+            Some(own.join(&self.of_delegator(asked, delegator?)?))
+        })
     }
 
+    /// What a delegator has to give.
     fn of_delegator(&self, asked: Asked<'_>, delegator: &str) -> Option<Standing> {
         let kind = delegator.split('/').next().unwrap_or_default();
-        let is_known = !self.of(RecordClass::User, delegator).is_empty();
+        let known = self.of(RecordClass::User, delegator);
         let is_provider = ["Practitioner", "PractitionerRole", "Person"].contains(&kind);
-        if delegator == asked.user || !is_provider || !is_known {
+        if delegator == asked.user || !is_provider || known.is_empty() {
+            return None;
+        }
+        let is_closed = self.is_restricted_for(delegator, asked.records)
+            || self.is_own_chart_of(delegator, asked.way)
+            || is_test(&known) != is_test(asked.records);
+        if is_closed {
             return None;
         }
         let until = self.acting(delegator, "provider")?;

@@ -26,21 +26,23 @@ impl<'a> People<'a> {
 
     /// The chart a patient's was merged into in the end; `None` where nobody can tell, or the records are too old.
     pub fn survivor(&self, id: &str) -> Option<String> {
-        let (mut chart, mut seen) = (id.to_owned(), BTreeSet::new());
-        for step in 0..=STEPS_MAX {
-            let records = self.of(RecordClass::Patient, &chart);
-            if (records.is_empty() && step > 0) || records.iter().any(|record| self.is_stale(record)) {
+        self.way(id)?.pop()
+    }
+
+    /// The charts on the way from a patient as named to the one that is left, which is the last.
+    pub(super) fn way(&self, id: &str) -> Option<Vec<String>> {
+        let mut way = vec![id.to_owned()];
+        while way.len() <= STEPS_MAX + 1 {
+            let chart = way.last()?;
+            let records = self.of(RecordClass::Patient, chart);
+            if (records.is_empty() && way.len() > 1) || records.iter().any(|record| self.is_stale(record)) {
                 return None;
             }
             // A record that does not speak of a merger says there was none.
             let into: BTreeSet<Option<&str>> = records.iter().map(|record| text(record, "merged_into")).collect();
             match into.into_iter().collect::<Vec<_>>().as_slice() {
-                [] | [None] => return Some(chart),
-                [Some(into)] => {
-                    if !seen.insert(std::mem::replace(&mut chart, (*into).to_owned())) {
-                        return None;
-                    }
-                }
+                [] | [None] => return Some(way),
+                [Some(into)] if !way.iter().any(|chart| chart == into) => way.push((*into).to_owned()),
                 _ => return None,
             }
         }
