@@ -318,6 +318,11 @@ fn a_patient_the_server_cannot_tell_about_is_out_of_reach() {
     let known = host.admin("PUT", "/admin/v1/patients", &[], r#"{"patient":"123","birth_date":"1980-01-01"}"#);
     assert_eq!(known.status, 200);
     assert_eq!(reason(&host, &ask()), FAILED);
+    fhir.holds(patient("123"));
+    assert_eq!(reason(&host, &ask()), "relationship-encounter");
+    let another = with(&practitioner(), "/id", json!("18"));
+    fhir.shared.resources.lock().unwrap().insert("Practitioner/17".into(), another);
+    assert_eq!(reason(&host, &ask()), FAILED, "somebody else was not asked about");
 }
 
 #[test]
@@ -404,7 +409,7 @@ fn all_who_ask_at_once_share_one_answer_and_for_a_while_it_is_kept() {
         "/fhir/CareTeam?patient=123&_count=200",
         "/fhir/Consent?patient=123&_count=200",
         "/fhir/Encounter?patient=123&_count=200",
-        "/fhir/Patient/123",
+        "/fhir/Patient?_id=123&_count=200",
         "/fhir/Practitioner/17",
     ];
     assert_eq!(asked, expected);

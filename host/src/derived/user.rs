@@ -26,8 +26,10 @@ fn account(resource: &Resource<'_>, role: &str) -> Result<Patch, Reject> {
     if resource.value.get("period").is_some() && resource.kind != "Practitioner" {
         let Period { start, end } = resource.period("period")?;
         let instant = |at: Option<Millis>| json!(at.map(Millis::to_rfc3339));
-        members.insert("start".into(), instant(start));
-        members.insert("end".into(), instant(end));
+        // What it does not say stays: an end set by hand is not taken back by a period without one.
+        [("start", start), ("end", end)].into_iter().filter(|(_, at)| at.is_some()).for_each(|(name, at)| {
+            members.insert(name.into(), instant(at));
+        });
     }
     if resource.is_test()? {
         members.insert("test".into(), json!(true));

@@ -133,14 +133,13 @@ impl Import<'_> {
                 lines += 1;
                 self.line(&line, &mut chunk, &mut progress, &mut rejects)?;
             }
-            if lines == 0 {
-                break;
-            }
+            let ended = lines < CHUNK_LINES;
             // Before the position is noted that says they were written.
             let written = rejects.sync()?;
             (progress.read, progress.lines) = (input.offset, input.line);
             let position =
                 Position { line: input.line, offset: input.offset, rejects: written, rejected: progress.rejected };
+            let position = (!ended).then_some(position);
             let bulk = self.store.import_chunk(self.tenant, &key, &chunk, position, (self.edge.now)())?;
             for (sum, more) in [
                 (&mut progress.created, bulk.created),
@@ -151,8 +150,10 @@ impl Import<'_> {
             }
             progress.revision = bulk.revision;
             tell(&progress);
+            if ended {
+                break;
+            }
         }
-        self.store.import_ended(self.tenant, &key)?;
         Ok(Imported { digest, progress, rejects: rejects.close()? })
     }
 

@@ -9,7 +9,7 @@ use crate::store::validate::{is_id, user as is_user};
 /// Users a restriction may name.
 const ALLOW_MAX: usize = 100;
 /// Charts of one user.
-const CHARTS_MAX: usize = 100;
+pub const CHARTS_MAX: usize = 100;
 /// Bytes of a client's id.
 const CLIENT_ID_MAX: usize = 256;
 const ROLES: [&str; 3] = ["patient", "proxy", "provider"];

@@ -41,13 +41,14 @@ impl Store {
         })
     }
 
-    /// Take over what some resources say, and note how far the file was read: both or, on any error, neither.
+    /// Take over what some resources say, and note how far the file was read, or that it was read to its end: both
+    /// or, on any error, neither.
     pub fn import_chunk(
         &self,
         tenant: &str,
         file: &str,
         chunk: &[Derived],
-        position: Position,
+        position: Option<Position>,
         now: Millis,
     ) -> Result<Bulk, StoreError> {
         validate::tenant(tenant)?;
@@ -57,8 +58,15 @@ impl Store {
                 take_over(transaction, tenant, derived, now, &mut bulk)?;
             }
             raise(transaction, bulk.created + bulk.updated)?;
+            if bulk.created + bulk.updated > 0 {
+                // What another file said before its position may have been changed by this one.
+                transaction.execute("DELETE FROM imports WHERE tenant = ?1 AND file <> ?2", [tenant, file])?;
+            }
             bulk.revision = revision(transaction)?;
-            let Position { line, offset, rejects, rejected } = position;
+            let Some(Position { line, offset, rejects, rejected }) = position else {
+                transaction.execute("DELETE FROM imports WHERE tenant = ?1 AND file = ?2", [tenant, file])?;
+                return Ok(bulk);
+            };
             transaction.execute(
                 "INSERT OR REPLACE INTO imports (tenant, file, line, offset, rejects, rejected)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -72,14 +80,6 @@ impl Store {
                 ],
             )?;
             Ok(bulk)
-        })
-    }
-
-    /// A file was read to its end: the next import of it begins anew.
-    pub fn import_ended(&self, tenant: &str, file: &str) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            transaction.execute("DELETE FROM imports WHERE tenant = ?1 AND file = ?2", [tenant, file])?;
-            Ok(())
         })
     }
 }
@@ -149,19 +149,27 @@ fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch) -> Result
         match value {
             // A resource knows who works there, and not whom an administrator has suspended.
             _ if suspended && name == "status" => None,
+            // The organization's zone is for those of whom none is known.
+            _ if name == "zone" && members.contains_key(name) => None,
             // SECURITY: they only close a provider's own chart, so one resource less never opens one.
             Value::Array(more) if name == "charts" => {
                 let mut charts = members.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
                 let new: Vec<Value> = more.iter().filter(|chart| !charts.contains(chart)).cloned().collect();
                 charts.extend(new);
+                charts.truncate(people::CHARTS_MAX);
                 members.insert(name.clone(), Value::Array(charts))
             }
             Value::Null => members.remove(name),
             value => members.insert(name.clone(), value.clone()),
         };
     }
-    people::record(patch.class, &patch.id, SOURCE, Value::Object(members))
-        .map_err(|_| StoreError::Unreadable { column: "body" })
+    let taken = |members| people::record(patch.class, &patch.id, SOURCE, Value::Object(members));
+    taken(members.clone()).or_else(|_| {
+        // What was there and what is new do not go together, a start and an earlier end: closed until somebody looks.
+        ["start", "end"].into_iter().for_each(|name| drop(members.remove(name)));
+        members.insert("status".into(), "inactive".into());
+        taken(members).map_err(|_| StoreError::Unreadable { column: "body" })
+    })
 }
 
 fn count(bulk: &mut Bulk, effect: Effect) {

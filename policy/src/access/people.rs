@@ -17,6 +17,10 @@ use crate::settings::Settings;
 use crate::tables::ResourceType;
 use crate::types::{Request, SubjectKind};
 
+/// Facts that are asked for to list everybody: beyond these, the list is as good as endless. A little less than what
+/// one answer may ask for.
+const NEEDS_MAX: usize = 100;
+
 /// What is known about the people of one request.
 pub(crate) struct People<'r, 'a> {
     pub(crate) request: &'r Request<'a>,
@@ -138,10 +142,14 @@ impl<'r, 'a> People<'r, 'a> {
                 Err(needed) => needs.add(needed),
             }
         }
-        if let needs @ Stop::Needs(_) = needs.into_stop(Reason::NoRelationship) {
-            return Err(needs);
-        }
-        if listed.truncated || patients.len() > limit {
+        let too_many = match needs.into_stop(Reason::NoRelationship) {
+            Stop::Needs(keys) if keys.len() > NEEDS_MAX => true,
+            needs @ Stop::Needs(_) => return Err(needs),
+            Stop::Deny(_) => false,
+        };
+        // Of somebody the user works for, only a part of the list is at hand.
+        let is_partial = self.delegators.borrow().iter().any(|(_, list)| list.truncated);
+        if too_many || is_partial || listed.truncated || patients.len() > limit {
             trace.pass(Rule::Relationship, || format!("{user} reaches more than {limit} patients"));
             return Ok(Circle::Unbounded);
         }

@@ -47,6 +47,10 @@ impl Failures {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.reason.is_none() && self.needs.is_empty()
+    }
+
     pub(crate) fn into_stop(self, otherwise: Reason) -> Stop {
         if self.needs.is_empty() { Stop::Deny(self.reason.unwrap_or(otherwise)) } else { Stop::Needs(self.needs) }
     }

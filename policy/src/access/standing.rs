@@ -51,7 +51,12 @@ impl People<'_, '_> {
             Rule::Chart.refuse(Reason::PatientUnknown)?;
         }
         self.fresh(chart.oldest_ms())?;
-        self.not_own_chart(&chart)?;
+        if let Err(stop) = self.not_own_chart(&chart) {
+            return Err(match stop {
+                Stop::Needs(keys) => self.also_related(keys, &chart.patient),
+                deny => deny,
+            });
+        }
         let standing = match self.as_self(&chart, patient)? {
             Some(own) => own,
             None => match self.by_relationship(&chart, writing, width) {
@@ -104,8 +109,11 @@ impl People<'_, '_> {
         let mut needs = Failures::default();
         let mut survivors = Vec::new();
         for patient in [one, other] {
-            let survivor =
-                self.charts(patient, self.width).and_then(|charts| Ok(self.survivor(&charts, patient)?.patient));
+            let survivor = self.charts(patient, self.width).and_then(|charts| {
+                let survivor = self.survivor(&charts, patient)?;
+                self.fresh(survivor.oldest_ms())?;
+                Ok(survivor.patient)
+            });
             match survivor {
                 Ok(survivor) => survivors.push(survivor),
                 Err(needed @ Stop::Needs(_)) => needs.add(needed),
@@ -118,15 +126,27 @@ impl People<'_, '_> {
         }
     }
 
-    fn not_own_chart(&self, chart: &Chart<'_>) -> Result<(), Reason> {
-        let is_provider = self.request.subject.kind == SubjectKind::Provider;
-        let own = is_provider && self.is_chart_of(&self.user, chart);
-        if own && !self.settings.own_chart_for_providers { Rule::OwnChart.refuse(Reason::OwnChart) } else { Ok(()) }
+    fn not_own_chart(&self, chart: &Chart<'_>) -> Result<(), Stop> {
+        if self.request.subject.kind != SubjectKind::Provider || self.settings.own_chart_for_providers {
+            return Ok(());
+        }
+        if self.is_chart_of(&self.user, chart)? { Ok(Rule::OwnChart.refuse(Reason::OwnChart)?) } else { Ok(()) }
     }
 
-    /// The chart, or one that was merged into it, is somebody's own by any record.
-    fn is_chart_of(&self, actor: &Actor<'_>, chart: &Chart<'_>) -> bool {
-        chart.names().iter().any(|name| actor.may_be(name))
+    /// The chart, or one that was merged into it, is somebody's own by any record: what names it, or where it went.
+    fn is_chart_of(&self, actor: &Actor<'_>, chart: &Chart<'_>) -> Result<bool, Stop> {
+        if chart.names().iter().any(|name| actor.may_be(name)) {
+            return Ok(true);
+        }
+        let mut needs = Failures::default();
+        for own in actor.charts() {
+            match self.charts(own, Width::One) {
+                Ok(charts) if charts.survivor(own).is_ok_and(|own| own.patient == chart.patient) => return Ok(true),
+                Ok(_) => {}
+                Err(stop) => needs.add(stop),
+            }
+        }
+        if needs.is_empty() { Ok(false) } else { Err(needs.into_stop(Reason::FactMissing)) }
     }
 
     /// The patient is the user. Where the user's chart was merged into another, somebody has to have said that
@@ -188,7 +208,7 @@ impl People<'_, '_> {
         let end_ms = self.acts(&actor, role, &USER, Some(Reason::UserUnknown)).map_err(|_| refuse())?;
         // What is closed to the delegator is closed to whoever works for them.
         let chart = asking.chart;
-        let own = self.is_chart_of(&actor, chart) && !self.settings.own_chart_for_providers;
+        let own = !self.settings.own_chart_for_providers && chart.names().iter().any(|name| actor.may_be(name));
         let apart = actor.is_test() != Some(chart.is_test());
         if own || apart || !chart.admits(delegator, asking.now_ms) {
             return Err(refuse());

@@ -55,7 +55,7 @@ pub struct Live {
 /// Something a server is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Question {
-    /// a patient and all who are related to them, by bare id
+    /// all who are related to a patient, by bare id
     Patient(String),
     /// a user, `Practitioner/17`
     User(String),
@@ -119,7 +119,7 @@ impl LiveFacts {
             for question in questions {
                 let known = cache.answer(server, &asked.tenant, &question).await?;
                 let merged = known.records.iter().filter_map(|record| record.members.get("merged_into")?.as_str());
-                next.extend(merged.map(|id| Question::Patient(id.to_owned())));
+                next.extend(merged.map(|id| Question::Charts(vec![id.to_owned()])));
                 live.add(&known);
                 put.insert(question);
             }
@@ -154,7 +154,7 @@ impl Live {
 fn question(key: &str) -> Option<Question> {
     match FactKey::parse(key)? {
         FactKey::Between { patient, .. } => Some(Question::Patient(patient.to_owned())),
-        FactKey::Of { class: RecordClass::Patient, id } => Some(Question::Patient(id.to_owned())),
+        FactKey::Of { class: RecordClass::Patient, id } => Some(Question::Charts(vec![id.to_owned()])),
         FactKey::Of { class: RecordClass::User, id } => Some(Question::User(id.to_owned())),
         FactKey::OfUser { user } | FactKey::PatientsOf { user } => Some(Question::List(user.to_owned())),
         // Who may be an app is no business of a FHIR server.

@@ -70,10 +70,9 @@ impl Server {
         known
     }
 
-    /// A patient, and all who are related to them.
+    /// All who are related to a patient.
     async fn patient(&self, id: &str) -> Result<Known, LiveError> {
         let mut gathered = self.gathered();
-        gathered.take_one("Patient", self.one("Patient", id).await?.as_ref())?;
         let member = format!("Patient/{id}");
         let searches: [Search<'_>; 5] = [
             ("CareTeam", vec![("patient", id)]),
@@ -100,7 +99,7 @@ impl Server {
         let kind =
             ["Practitioner", "PractitionerRole", "RelatedPerson", "Person"].into_iter().find(|known| *known == kind);
         if let Some(kind) = kind {
-            gathered.take_one(kind, self.one(kind, id).await?.as_ref())?;
+            gathered.take_one(kind, id, self.one(kind, id).await?.as_ref())?;
         }
         self.searches(&[("Person", vec![("link", user)])], &mut gathered).await?;
         gathered.whole("about a user")?;
@@ -217,17 +216,21 @@ struct Gathered<'s> {
 
 impl Gathered<'_> {
     /// What the one resource asked for says, which has to be readable: without it, what others say would stand alone.
-    fn take_one(&mut self, kind: &'static str, resource: Option<&Value>) -> Result<(), LiveError> {
+    fn take_one(&mut self, kind: &'static str, id: &str, resource: Option<&Value>) -> Result<(), LiveError> {
         let Some(value) = resource else { return Ok(()) };
+        if value["resourceType"] != kind || value["id"] != id {
+            return Err(said(kind, "its answer is not the resource asked for"));
+        }
+        self.take_whole(kind, value)
+    }
+
+    /// What a resource says of a person, all of which has to be readable.
+    fn take_whole(&mut self, kind: &'static str, value: &Value) -> Result<(), LiveError> {
         let before = self.known.records.len();
         let read = derive(value, self.reading).map_err(|error| said(kind, &error.to_string()))?;
         self.take(Some(value));
         let taken = self.known.records.len() - before;
-        if value["resourceType"] == kind && taken == read.records.len() {
-            Ok(())
-        } else {
-            Err(said(kind, "its answer is not the resource asked for, or cannot be taken"))
-        }
+        if taken == read.records.len() { Ok(()) } else { Err(said(kind, "a resource cannot be taken")) }
     }
 
     /// SECURITY: of an answer that was cut off nobody knows what the rest would have taken away.
@@ -248,7 +251,9 @@ impl Gathered<'_> {
             members.insert("as_of".into(), Value::String(self.read.to_rfc3339()));
             match people::record(patch.class, &patch.id, SOURCE, Value::Object(members)) {
                 Ok(record) => self.known.records.push(record),
-                Err(error) => tracing::warn!(%error, "a record of the FHIR server cannot be taken"),
+                Err(error) => {
+                    tracing::warn!(member = %error.member, "a record of the FHIR server cannot be taken");
+                }
             }
         }
     }
@@ -260,7 +265,11 @@ impl Gathered<'_> {
         }
         for entry in page.get("entry").and_then(Value::as_array).into_iter().flatten() {
             let resource = entry.get("resource").filter(|resource| resource["resourceType"] == kind);
-            self.take(resource);
+            match resource {
+                // SECURITY: who they are about would stand alone with what others say of them.
+                Some(value) if matches!(kind, "Patient" | "Person") => self.take_whole(kind, value)?,
+                resource => self.take(resource),
+            }
         }
         let links = page.get("link").and_then(Value::as_array).into_iter().flatten();
         let next = links.filter(|link| link["relation"] == "next").find_map(|link| link["url"].as_str());
