@@ -77,8 +77,10 @@ impl Fhir {
     fn host(&self, more: &str) -> (World, Host) {
         let mut world = World::new();
         world.add(Guest::Rules, "0.1.0", r#"{"require_patient_records":true,"require_provider_records":true}"#);
+        // A machine that is busy with other tests must not end anybody's question.
+        let patience = if more.contains("timeout_ms") { "" } else { "timeout_ms = 30000" };
         world.more = format!(
-            "[fhir.default.facts]\nurl = \"http://{}/fhir\"\nallow_private = true\nmax_age_s = 0\n{more}\n",
+            "[fhir.default.facts]\nurl = \"http://{}/fhir\"\nallow_private = true\nmax_age_s = 0\n{patience}\n{more}\n",
             self.address
         );
         let host = world.start();
@@ -237,7 +239,7 @@ fn a_search_is_narrowed_to_whom_the_server_knows() {
 #[test]
 fn a_server_that_fails_permits_nothing_and_is_left_alone() {
     let fhir = clinic(100);
-    let (_world, host) = fhir.host("timeout_ms = 500\npage_bytes = 1024");
+    let (_world, host) = fhir.host("timeout_ms = 3000\npage_bytes = 1024");
     assert_eq!(reason(&host, &ask()), "relationship-encounter");
     for mood in [
         Mood::Status(500),
@@ -253,7 +255,7 @@ fn a_server_that_fails_permits_nothing_and_is_left_alone() {
         let answer = host.decide(&ask());
         assert_eq!(answer.verdict(), ("indeterminate".into(), FAILED.into()));
         assert_eq!(answer.denial_status(), 503);
-        assert!(since.elapsed() < Duration::from_secs(10), "it hangs");
+        assert!(since.elapsed() < Duration::from_secs(25), "it hangs");
         fhir.becomes(Mood::Well);
         until(&host, "relationship-encounter");
     }
@@ -273,7 +275,7 @@ fn a_server_that_fails_permits_nothing_and_is_left_alone() {
 fn until(host: &Host, expected: &str) {
     let since = Instant::now();
     while reason(host, &ask()) != expected {
-        assert!(since.elapsed() < Duration::from_secs(30), "{expected} does not come");
+        assert!(since.elapsed() < Duration::from_secs(60), "{expected} does not come");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -385,7 +387,7 @@ fn all_who_ask_at_once_share_one_answer_and_for_a_while_it_is_kept() {
     let mut world = World::new();
     world.add(Guest::Rules, "0.1.0", r#"{"require_patient_records":true,"require_provider_records":true}"#);
     world.more = format!(
-        "[fhir.default.facts]\nurl = \"http://{}/fhir\"\nallow_private = true\nmax_age_s = 60\nwithout = [\"Person\", \"Group\"]\n",
+        "[fhir.default.facts]\nurl = \"http://{}/fhir\"\nallow_private = true\nmax_age_s = 60\ntimeout_ms = 30000\nwithout = [\"Person\", \"Group\"]\n",
         fhir.address
     );
     let host = world.start();
