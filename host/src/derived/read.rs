@@ -1,10 +1,10 @@
 //! Elements of resources, read strictly.
 
 use chartgate_model::Millis;
-use jiff::civil::Date;
 use serde_json::Value;
 
 use super::{Reading, Reject};
+use crate::people;
 use crate::store::validate::is_id;
 
 /// The security label of test data (v3-ActReason).
@@ -135,21 +135,8 @@ pub(super) fn instant(text: &str, late: bool, reading: &Reading) -> Option<Milli
     if text.contains('T') {
         return Millis::parse(text).ok();
     }
-    let mut parts = text.split('-');
-    let mut number = |length: usize| match parts.next() {
-        None => Some(None),
-        Some(part) if part.len() == length => part.parse::<i16>().ok().map(Some),
-        Some(_) => None,
-    };
-    let (year, month, day) = (number(4)??, number(2)?, number(2)?);
-    let small = |part: Option<i16>| i8::try_from(part.unwrap_or(1)).ok();
-    let first = Date::new(year, small(month)?, small(day)?).ok()?;
-    let date = match (late, month, day) {
-        (false, ..) => first,
-        (true, None, _) => first.checked_add(jiff::Span::new().years(1)).ok()?,
-        (true, _, None) => first.checked_add(jiff::Span::new().months(1)).ok()?,
-        (true, ..) => first.tomorrow().ok()?,
-    };
+    let (first, next) = people::partial_date(text)?;
+    let date = if late { next } else { first };
     let midnight = reading.zone.to_timestamp(date.to_datetime(jiff::civil::Time::midnight())).ok()?;
     u64::try_from(midnight.as_millisecond()).ok().map(Millis)
 }

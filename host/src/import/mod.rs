@@ -215,7 +215,7 @@ impl Import<'_> {
             validate::relationship(given).map_err(|error| error.to_string())?;
         }
         for Patch { class, id, members } in &derived.records {
-            people::record(*class, id, SOURCE, Value::Object(said(members))).map_err(|error| error.to_string())?;
+            people::record(*class, id, SOURCE, Value::Object(members.clone())).map_err(|error| error.to_string())?;
         }
         Ok(derived)
     }
@@ -224,11 +224,6 @@ impl Import<'_> {
 /// Enough of a digest to tell files apart.
 fn short(digest: &str) -> String {
     digest.trim_start_matches("sha256:").chars().take(12).collect()
-}
-
-/// Members that are set, without those that are taken away.
-fn said(members: &serde_json::Map<String, Value>) -> serde_json::Map<String, Value> {
-    members.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// A resource of a type nothing is derived from.

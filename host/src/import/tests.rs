@@ -148,6 +148,26 @@ fn what_somebody_revoked_or_suspended_by_hand_stays_so() {
     assert_eq!(Value::Object(records[0].members.clone()), expected);
 }
 
+/// More charts than a record can hold: none of them may be forgotten while the account is open.
+#[test]
+fn an_account_with_too_many_charts_is_closed_and_the_import_goes_on() {
+    let bench = Bench::new();
+    let person = |id: &str, first: usize, count: usize| {
+        let targets = (first..first + count).map(|n| format!("Patient/{n}")).chain(["Practitioner/17".to_owned()]);
+        let links: Vec<_> = targets.map(|target| json!({ "target": { "reference": target } })).collect();
+        json!({ "resourceType": "Person", "id": id, "link": links })
+    };
+    let status = || {
+        let (records, _) = bench.store.records_of("default", RecordClass::User, ["Practitioner/17"]).unwrap();
+        records[0].members["status"].as_str().unwrap().to_owned()
+    };
+    bench.import("a.ndjson", &lines(&[person("p", 0, 100)]));
+    assert_eq!(status(), "active");
+    let imported = bench.import("b.ndjson", &lines(&[person("q", 100, 1), encounter("9", &["Practitioner/12"])]));
+    assert_eq!((imported.progress.resources, status().as_str()), (2, "inactive"));
+    assert_eq!(bench.rows(), ["Practitioner/12 1 encounter Encounter/9 active"]);
+}
+
 /// Of a version that cannot be taken over nobody knows that it is not narrower.
 #[test]
 fn what_a_resource_gave_ends_with_a_version_that_is_rejected() {

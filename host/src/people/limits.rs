@@ -1,6 +1,8 @@
 //! What a member of a record may be.
 
 use chartgate_model::{Millis, RecordClass};
+use jiff::Span;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::{ClientRecord, InvalidRecord, PatientRecord, UserRecord};
@@ -9,7 +11,7 @@ use crate::store::validate::{is_id, user as is_user};
 /// Users a restriction may name.
 const ALLOW_MAX: usize = 100;
 /// Charts of one user.
-pub const CHARTS_MAX: usize = 100;
+const CHARTS_MAX: usize = 100;
 /// Bytes of a client's id.
 const CLIENT_ID_MAX: usize = 256;
 const ROLES: [&str; 3] = ["patient", "proxy", "provider"];
@@ -113,6 +115,11 @@ fn need(good: bool, member: &str, input: &str, expected: &str) -> Result<(), Inv
 
 /// A FHIR date of somebody who may be alive (FHIR R4, data type `date`).
 fn is_date(text: &str) -> bool {
+    partial_date(text).is_some_and(|(first, _)| (1850..=2200).contains(&first.year()))
+}
+
+/// A date as FHIR has it, `YYYY`, `YYYY-MM` or `YYYY-MM-DD`: its first day, and the first after it.
+pub fn partial_date(text: &str) -> Option<(Date, Date)> {
     let mut parts = text.split('-');
     let mut number = |length: usize| match parts.next() {
         None => Some(None),
@@ -121,8 +128,14 @@ fn is_date(text: &str) -> bool {
         }
         Some(_) => None,
     };
-    let (Some(Some(year)), Some(month), Some(day)) = (number(4), number(2), number(2)) else { return false };
-    let small = |part: Option<i16>| i8::try_from(part.unwrap_or(1)).unwrap_or(0);
-    let exists = jiff::civil::Date::new(year, small(month), small(day)).is_ok();
-    (1850..=2200).contains(&year) && exists && parts.next().is_none()
+    let (year, month, day) = (number(4)??, number(2)?, number(2)?);
+    let small = |part: Option<i16>| i8::try_from(part.unwrap_or(1)).ok();
+    let first = Date::new(year, small(month)?, small(day)?).ok()?;
+    let length = match (month, day) {
+        (None, _) => Span::new().years(1),
+        (_, None) => Span::new().months(1),
+        _ => Span::new().days(1),
+    };
+    let next = first.checked_add(length).ok()?;
+    parts.next().is_none().then_some((first, next))
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::store::relationships::SOURCE;
 
 pub use fact::encode;
-pub use limits::{CHARTS_MAX, is_client_id, zone};
+pub use limits::{is_client_id, partial_date, zone};
 
 /// A record holds something that is not acceptable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -156,7 +156,6 @@ fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch) -> Result
                 let mut charts = members.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
                 let new: Vec<Value> = more.iter().filter(|chart| !charts.contains(chart)).cloned().collect();
                 charts.extend(new);
-                charts.truncate(people::CHARTS_MAX);
                 members.insert(name.clone(), Value::Array(charts))
             }
             Value::Null => members.remove(name),
@@ -165,9 +164,13 @@ fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch) -> Result
     }
     let taken = |members| people::record(patch.class, &patch.id, SOURCE, Value::Object(members));
     taken(members.clone()).or_else(|_| {
-        // What was there and what is new do not go together, a start and an earlier end: closed until somebody looks.
-        ["start", "end"].into_iter().for_each(|name| drop(members.remove(name)));
-        members.insert("status".into(), "inactive".into());
+        // What was there and what is new do not go together, a start and an earlier end, or more charts of their own
+        // than can be kept.
+        // SECURITY: the account is closed until somebody looks, since what is left of it could be wider.
+        ["start", "end", "charts"].into_iter().for_each(|name| drop(members.remove(name)));
+        if !suspended {
+            members.insert("status".into(), "inactive".into());
+        }
         taken(members).map_err(|_| StoreError::Unreadable { column: "body" })
     })
 }
