@@ -185,14 +185,8 @@ impl Decider {
         let keys = facts::keys_ahead(&release.policy.description.fact_templates, request);
         // What is fetched ahead may not be needed: what cannot be had is asked for by the policy, and then it has to
         // be there.
-        for key in &keys {
-            if let Err(error) = self.fetch(request, std::slice::from_ref(key), evidence).await {
-                tracing::warn!(%error, "a fact not fetched ahead");
-                // A server that does not answer is not waited for again and again.
-                if matches!(error, FactError::Live(_)) {
-                    break;
-                }
-            }
+        if let Err(error) = self.fetch(request, &keys, evidence).await {
+            tracing::warn!(%error, "facts not fetched ahead");
         }
         loop {
             evidence.rounds += 1;

@@ -123,7 +123,7 @@ impl<'a> Walk<'_, 'a> {
                     Err(_) => Err(closed.into()),
                 }
             }
-            needs => needs.map(|()| Permit::by(Reason::OwnUserRecord, None)),
+            Err(needs) => Err(needs),
         }
     }
 

@@ -38,7 +38,7 @@ pub enum SubjectKind {
 }
 
 impl SubjectKind {
-    /// As a trace says it.
+    /// As a trace says it, and a record of a user the role.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Patient => "patient",

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use crate::config::Config;
 use crate::derived::Reading;
 use crate::edge::Edge;
-use crate::facts::{Health, LiveFacts, Server};
+use crate::facts::{Breaker, LiveFacts, Server};
 use crate::outbound::{Endpoint, HeaderValue};
 use crate::people;
 
@@ -88,7 +88,7 @@ pub(super) fn live_facts(config: &Config, edge: &Edge) -> anyhow::Result<LiveFac
             timeout,
             max_age: Duration::from_secs(facts.max_age_s),
             now: Box::new(move || now()),
-            health: Health::default(),
+            breaker: Breaker::default(),
         };
         servers.push((name.clone(), server));
     }

@@ -22,7 +22,7 @@ pub use directory::{DEFAULT_OF_USER_LIMIT, Directory};
 pub use template::keys_ahead;
 
 use key::{FactKey, concerns};
-pub(crate) use live::{Health, Server};
+pub(crate) use live::{Breaker, Server};
 pub use live::{Live, LiveError, LiveFacts};
 
 /// The source name of what a caller vouches for.
@@ -96,8 +96,7 @@ impl FactError {
         match self {
             Self::Unknown(_) => "fact-unknown",
             Self::Source(_) | Self::Live(_) => "fact-source-failed",
-            Self::Inline { .. } => "fact-invalid",
-            Self::Record { .. } => "fact-invalid",
+            Self::Inline { .. } | Self::Record { .. } => "fact-invalid",
             Self::Encode(_) => "fact-encoding-failed",
         }
     }

@@ -129,16 +129,6 @@ fn record<'a>(value: Value<'_, 'a>) -> Result<Record<'a>, Malformed> {
     })
 }
 
-/// The role of a request as user records say it.
-pub(crate) fn role_of_user(kind: SubjectKind) -> &'static str {
-    match kind {
-        SubjectKind::Patient => "patient",
-        SubjectKind::Proxy => "proxy",
-        SubjectKind::Provider => "provider",
-        SubjectKind::System => "system",
-    }
-}
-
 /// The kind of app that serves a role: those of patients serve their proxies too.
 pub(crate) fn kind_of_client(kind: SubjectKind) -> &'static str {
     match kind {

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::cell::{OnceCell, RefCell};
 
-use crate::access::actor::{Actor, CLIENT, Refusals, USER, kind_of_client, role_of_user};
+use crate::access::actor::{Actor, CLIENT, Refusals, USER, kind_of_client};
 use crate::access::chart::Charts;
 use crate::access::known::Width;
 use crate::access::reach::{Circle, Failures, Stop};
@@ -80,7 +80,7 @@ impl<'r, 'a> People<'r, 'a> {
                 SubjectKind::Provider => self.settings.require_provider_records,
                 _ => self.settings.require_portal_user_records,
             };
-            let end_ms = self.acts(&user, role_of_user(subject.kind), &USER, required.then_some(Reason::UserUnknown));
+            let end_ms = self.acts(&user, subject.kind.name(), &USER, required.then_some(Reason::UserUnknown));
             self.user = user;
             step(trace, Rule::User, subject.user, &end_ms);
             end_ms.or_else(|reason| Rule::User.refuse(reason).map(|()| None)).map_err(Stop::Deny)

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::access::actor::{Actor, USER, role_of_user};
+use crate::access::actor::USER;
 use crate::access::chart::{Chart, Charts};
 use crate::access::known::Width;
 use crate::access::people::People;
@@ -46,11 +46,7 @@ impl People<'_, '_> {
             Err(Stop::Needs(keys)) => return Err(self.also_related(keys, patient)),
             charts => charts?,
         };
-        let chart = self.survivor(&charts, patient)?;
-        if chart.is_unknown() && self.settings.require_patient_records {
-            Rule::Chart.refuse(Reason::PatientUnknown)?;
-        }
-        self.fresh(chart.oldest_ms())?;
+        let chart = self.known_chart(&charts, patient)?;
         if let Err(stop) = self.not_own_chart(&chart) {
             return Err(match stop {
                 Stop::Needs(keys) => self.also_related(keys, &chart.patient),
@@ -83,21 +79,29 @@ impl People<'_, '_> {
         all.into_stop(Reason::FactMissing)
     }
 
-    pub(super) fn survivor<'c>(&self, charts: &'c Charts<'_>, patient: &'c str) -> Result<Chart<'c>, Reason> {
-        charts.survivor(patient).or_else(|reason| {
+    /// The chart a patient's data belong to now, by what is known lately.
+    fn survivor<'c>(&self, charts: &'c Charts<'_>, patient: &'c str) -> Result<Chart<'c>, Reason> {
+        let chart = charts.survivor(patient).or_else(|reason| {
             Rule::Merge.refuse(reason)?;
             Ok(Chart::unknown(patient))
-        })
+        })?;
+        self.fresh(chart.oldest_ms())?;
+        Ok(chart)
+    }
+
+    /// The same, of somebody who is known if that is required.
+    fn known_chart<'c>(&self, charts: &'c Charts<'_>, patient: &'c str) -> Result<Chart<'c>, Reason> {
+        let chart = self.survivor(charts, patient)?;
+        if chart.is_unknown() && self.settings.require_patient_records {
+            Rule::Chart.refuse(Reason::PatientUnknown)?;
+        }
+        Ok(chart)
     }
 
     /// Whether the record that stands for the user, where it is a chart, may be opened by them.
     pub(crate) fn own_record(&self, patient: &str) -> Result<(), Stop> {
         let charts = self.charts(patient, Width::One)?;
-        let chart = self.survivor(&charts, patient)?;
-        if chart.is_unknown() && self.settings.require_patient_records {
-            Rule::Chart.refuse(Reason::PatientUnknown)?;
-        }
-        self.fresh(chart.oldest_ms())?;
+        let chart = self.known_chart(&charts, patient)?;
         Ok(self.open(&chart, &Standing::by(Reason::SelfAccess))?)
     }
 
@@ -109,11 +113,8 @@ impl People<'_, '_> {
         let mut needs = Failures::default();
         let mut survivors = Vec::new();
         for patient in [one, other] {
-            let survivor = self.charts(patient, self.width).and_then(|charts| {
-                let survivor = self.survivor(&charts, patient)?;
-                self.fresh(survivor.oldest_ms())?;
-                Ok(survivor.patient)
-            });
+            let survivor =
+                self.charts(patient, self.width).and_then(|charts| Ok(self.survivor(&charts, patient)?.patient));
             match survivor {
                 Ok(survivor) => survivors.push(survivor),
                 Err(needed @ Stop::Needs(_)) => needs.add(needed),
@@ -130,16 +131,16 @@ impl People<'_, '_> {
         if self.request.subject.kind != SubjectKind::Provider || self.settings.own_chart_for_providers {
             return Ok(());
         }
-        if self.is_chart_of(&self.user, chart)? { Ok(Rule::OwnChart.refuse(Reason::OwnChart)?) } else { Ok(()) }
+        if self.is_own_chart(chart)? { Ok(Rule::OwnChart.refuse(Reason::OwnChart)?) } else { Ok(()) }
     }
 
-    /// The chart, or one that was merged into it, is somebody's own by any record: what names it, or where it went.
-    fn is_chart_of(&self, actor: &Actor<'_>, chart: &Chart<'_>) -> Result<bool, Stop> {
-        if chart.names().iter().any(|name| actor.may_be(name)) {
+    /// The chart, or one that was merged into it, is the user's own by any record: what names it, or where it went.
+    fn is_own_chart(&self, chart: &Chart<'_>) -> Result<bool, Stop> {
+        if chart.names().iter().any(|name| self.user.may_be(name)) {
             return Ok(true);
         }
         let mut needs = Failures::default();
-        for own in actor.charts() {
+        for own in self.user.charts() {
             match self.charts(own, Width::One) {
                 Ok(charts) if charts.survivor(own).is_ok_and(|own| own.patient == chart.patient) => return Ok(true),
                 Ok(_) => {}
@@ -204,7 +205,7 @@ impl People<'_, '_> {
             }
         };
         self.fresh(actor.oldest_ms())?;
-        let role = role_of_user(SubjectKind::Provider);
+        let role = SubjectKind::Provider.name();
         let end_ms = self.acts(&actor, role, &USER, Some(Reason::UserUnknown)).map_err(|_| refuse())?;
         // What is closed to the delegator is closed to whoever works for them.
         let chart = asking.chart;

@@ -10,8 +10,9 @@ const FAILURES_MAX: u32 = 5;
 /// How long; then one question is let through to see.
 const REST: Duration = Duration::from_secs(5);
 
+/// What a server's failures have come to.
 #[derive(Debug, Default)]
-pub(super) struct Breaker(Mutex<State>);
+pub(crate) struct Breaker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {

@@ -15,8 +15,9 @@ use chartgate_model::{DecisionRequest, Record, RecordClass, Relationship};
 
 use super::key::FactKey;
 use super::{CHARTS_MAX, FactError};
+pub(crate) use breaker::Breaker;
 use cache::Cache;
-pub(crate) use server::{Health, Server};
+pub(crate) use server::Server;
 
 /// What these facts call their source.
 pub(super) const SOURCE: &str = "fhir";

@@ -36,19 +36,16 @@ pub(crate) struct Server {
     /// how long an answer is kept
     pub(crate) max_age: Duration,
     pub(crate) now: Box<dyn Fn() -> Millis + Send + Sync>,
-    pub(crate) health: Health,
+    /// how it has fared
+    pub(crate) breaker: Breaker,
 }
-
-/// How a server has fared.
-#[derive(Default)]
-pub(crate) struct Health(Breaker);
 
 /// A search: path without ids, and its parameters.
 type Search<'a> = (&'static str, Vec<(&'static str, &'a str)>);
 
 impl Server {
     pub(super) async fn ask(&self, question: &Question) -> Result<Known, LiveError> {
-        if !self.health.0.lets_through(Instant::now()) {
+        if !self.breaker.lets_through(Instant::now()) {
             return Err(LiveError::Resting);
         }
         let known = tokio::time::timeout(self.timeout, async {
@@ -64,7 +61,7 @@ impl Server {
         });
         // An answer about one patient that is no good says nothing of the server.
         let unwell = matches!(&known, Err(LiveError::Asked { unwell: true, .. }));
-        self.health.0.tell(!unwell, Instant::now());
+        self.breaker.tell(!unwell, Instant::now());
         let outcome = if known.is_ok() { "ok" } else { "failed" };
         metrics::counter!("chartgate_fact_fetches_total", "outcome" => outcome).increment(1);
         known
@@ -140,10 +137,10 @@ impl Server {
 
     /// One resource, `None` where the server has none.
     async fn one(&self, kind: &'static str, id: &str) -> Result<Option<Value>, LiveError> {
-        match self.get(kind, &format!("{kind}/{id}"), &[]).await {
+        match self.get(&format!("{kind}/{id}"), &[]).await {
             Ok(value) => Ok(Some(value)),
-            Err((FetchError::Status(404 | 410), _)) => Ok(None),
-            Err((error, path)) => Err(asked(path, &error)),
+            Err(FetchError::Status(404 | 410)) => Ok(None),
+            Err(error) => Err(asked(kind, &error)),
         }
     }
 
@@ -152,7 +149,7 @@ impl Server {
         for (kind, parameters) in searches.iter().filter(|(kind, _)| has(kind)) {
             let mut query = parameters.clone();
             query.push(("_count", PAGE));
-            let mut page = self.get(kind, kind, &query).await.map_err(|(error, path)| asked(path, &error))?;
+            let mut page = self.get(kind, &query).await.map_err(|error| asked(kind, &error))?;
             for at in 1.. {
                 let next = gathered.take_page(&page, kind)?;
                 let Some(next) = next else { break };
@@ -165,7 +162,7 @@ impl Server {
                 };
                 let query: Vec<(&str, &str)> =
                     query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-                page = self.get(kind, &path, &query).await.map_err(|(error, path)| asked(path, &error))?;
+                page = self.get(&path, &query).await.map_err(|error| asked(kind, &error))?;
             }
         }
         Ok(())
@@ -181,16 +178,10 @@ impl Server {
         }
     }
 
-    async fn get(
-        &self,
-        kind: &'static str,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<Value, (FetchError, &'static str)> {
-        let fetched = self.endpoint.get_below(path, query, self.authorization.as_ref()).await;
-        let body = fetched.map_err(|error| (error, kind))?.body;
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, FetchError> {
+        let body = self.endpoint.get_below(path, query, self.authorization.as_ref()).await?.body;
         let read = strict::check(&body, DEPTH_MAX).ok().and_then(|()| serde_json::from_slice(&body).ok());
-        read.ok_or((FetchError::NotJson, kind))
+        read.ok_or(FetchError::NotJson)
     }
 }
 
@@ -226,11 +217,11 @@ impl Gathered<'_> {
 
     /// What a resource says of a person, all of which has to be readable.
     fn take_whole(&mut self, kind: &'static str, value: &Value) -> Result<(), LiveError> {
-        let before = self.known.records.len();
-        let read = derive(value, self.reading).map_err(|error| said(kind, &error.to_string()))?;
-        self.take(Some(value));
+        let derived = derive(value, self.reading).map_err(|error| said(kind, &error.to_string()))?;
+        let (before, says) = (self.known.records.len(), derived.records.len());
+        self.take(derived);
         let taken = self.known.records.len() - before;
-        if taken == read.records.len() { Ok(()) } else { Err(said(kind, "a resource cannot be taken")) }
+        if taken == says { Ok(()) } else { Err(said(kind, "a resource cannot be taken")) }
     }
 
     /// SECURITY: of an answer that was cut off nobody knows what the rest would have taken away.
@@ -238,16 +229,12 @@ impl Gathered<'_> {
         if self.known.truncated { Err(said(about, "there is more than it can be asked for")) } else { Ok(()) }
     }
 
-    /// What a resource says. One that says nothing for certain gives nothing, as in an import.
-    fn take(&mut self, resource: Option<&Value>) {
-        let Some(Ok(Derived { relationships, records, .. })) = resource.map(|value| derive(value, self.reading)) else {
-            return;
-        };
+    /// What a resource says.
+    fn take(&mut self, Derived { relationships, records, .. }: Derived) {
         let valid = relationships.into_iter().filter(|row| crate::store::validate::relationship(row).is_ok());
         self.known.relationships.extend(valid.map(|row| Relationship { source: SOURCE.into(), ..row }));
         for patch in records {
             let mut members = patch.members;
-            members.retain(|_, value| !value.is_null());
             members.insert("as_of".into(), Value::String(self.read.to_rfc3339()));
             match people::record(patch.class, &patch.id, SOURCE, Value::Object(members)) {
                 Ok(record) => self.known.records.push(record),
@@ -264,11 +251,15 @@ impl Gathered<'_> {
             return Err(said(kind, "its answer is no Bundle"));
         }
         for entry in page.get("entry").and_then(Value::as_array).into_iter().flatten() {
-            let resource = entry.get("resource").filter(|resource| resource["resourceType"] == kind);
-            match resource {
+            let Some(value) = entry.get("resource").filter(|resource| resource["resourceType"] == kind) else {
+                continue;
+            };
+            if matches!(kind, "Patient" | "Person") {
                 // SECURITY: who they are about would stand alone with what others say of them.
-                Some(value) if matches!(kind, "Patient" | "Person") => self.take_whole(kind, value)?,
-                resource => self.take(resource),
+                self.take_whole(kind, value)?;
+            } else if let Ok(derived) = derive(value, self.reading) {
+                // One that says nothing for certain gives nothing, as in an import.
+                self.take(derived);
             }
         }
         let links = page.get("link").and_then(Value::as_array).into_iter().flatten();

@@ -16,6 +16,7 @@ use crate::http::State;
 use crate::http::caller::Administrator;
 use crate::http::problem::Problem;
 use crate::store::StoreError;
+use crate::store::relationships::MAX_PAGE;
 
 /// A change, for the record.
 struct ChangeMade<'a> {
@@ -55,6 +56,20 @@ impl State {
         let line = record.to_line().map_err(|_| failed())?;
         self.changes.append(line).await.map_err(|_| failed())
     }
+}
+
+/// The tenant where none is named.
+fn default_tenant() -> String {
+    "default".into()
+}
+
+/// Rows of a page: 100 where nothing is said.
+fn page_limit(wanted: Option<usize>) -> Result<usize, Problem> {
+    let limit = wanted.unwrap_or(100);
+    if limit == 0 || limit > MAX_PAGE {
+        return Err(Problem::member("limit", format!("has to be between 1 and {MAX_PAGE}")));
+    }
+    Ok(limit)
 }
 
 fn store_problem(error: StoreError) -> Problem {

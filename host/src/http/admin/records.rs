@@ -14,14 +14,14 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::relationships::{Changed, changed};
-use super::{ChangeMade, store_problem};
+use super::{ChangeMade, default_tenant, page_limit, store_problem};
 use crate::http::State;
 use crate::http::caller::ROLES;
 use crate::http::decide::read_json;
 use crate::http::json;
 use crate::http::problem::Problem;
 use crate::people;
-use crate::store::relationships::{MAX_PAGE, SOURCE};
+use crate::store::relationships::SOURCE;
 
 /// A page of records: `patients`, `users` or `clients` as the request has it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,10 +63,7 @@ pub(in crate::http) async fn list(
     state.administrator(&headers, peer, &ROLES)?;
     let Query(wanted) = wanted.map_err(|error| Problem::member("query", error.body_text()))?;
     let tenant = wanted.tenant.unwrap_or_else(default_tenant);
-    let limit = wanted.limit.unwrap_or(100);
-    if limit == 0 || limit > MAX_PAGE {
-        return Err(Problem::member("limit", format!("has to be between 1 and {MAX_PAGE}")));
-    }
+    let limit = page_limit(wanted.limit)?;
     let (records, next, revision) = match wanted.id.as_deref() {
         Some(id) => {
             let (records, revision) = state.store.records_of(&tenant, class, [id]).map_err(store_problem)?;
@@ -152,10 +149,6 @@ pub(in crate::http) async fn delete(
     };
     state.record_change(&actor, made).await?;
     Ok(Json(changed(&change.effect, change.revision)))
-}
-
-fn default_tenant() -> String {
-    "default".into()
 }
 
 /// The class a path names, in the plural.

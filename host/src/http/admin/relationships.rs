@@ -11,7 +11,7 @@ use chartgate_model::{Millis, Relationship, Terms};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ChangeMade, store_problem};
+use super::{ChangeMade, default_tenant, page_limit, store_problem};
 use crate::http::State;
 use crate::http::caller::ROLES;
 use crate::http::decide::{read, read_json};
@@ -64,10 +64,6 @@ pub struct RelationshipBody {
     /// of the kind `delegation`: for whom the user works, `Practitioner/12`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delegator: Option<String>,
-}
-
-fn default_tenant() -> String {
-    "default".into()
 }
 
 impl RelationshipBody {
@@ -154,10 +150,7 @@ pub(in crate::http) async fn list(
     state.administrator(&headers, peer, &ROLES)?;
     let Query(wanted) = wanted.map_err(|error| Problem::member("query", error.body_text()))?;
     let tenant = wanted.tenant.unwrap_or_else(default_tenant);
-    let limit = wanted.limit.unwrap_or(100);
-    if limit == 0 || limit > relationships::MAX_PAGE {
-        return Err(Problem::member("limit", format!("has to be between 1 and {}", relationships::MAX_PAGE)));
-    }
+    let limit = page_limit(wanted.limit)?;
     let after = wanted.after.as_deref().map(Cursor::parse).transpose();
     let after = after.map_err(|error| Problem::member("after", error.message))?;
     let filter = Filter { user: wanted.user, patient: wanted.patient };
