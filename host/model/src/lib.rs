@@ -5,6 +5,7 @@
 
 pub mod decision;
 pub mod fhir;
+pub mod grant;
 pub mod instant;
 pub mod parse;
 pub mod people;
@@ -13,6 +14,7 @@ pub mod strict;
 
 pub use decision::{Basis, Decision, Obligation, Outcome, TraceOutcome, TraceStep};
 pub use fhir::{FhirBase, FhirRequest, Interaction, Method, Parameter, ReturnPreference};
+pub use grant::{GrantDecision, GrantInput, GrantOutcome, GrantRequest};
 pub use instant::Millis;
 pub use people::{Record, RecordClass, Relationship, Subject, SubjectKind, Terms};
 pub use request::{DecisionRequest, Fact, PolicyInput, ReleasePin, Stored};
