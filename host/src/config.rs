@@ -3,6 +3,7 @@
 //! A mistake never goes unnoticed: unknown members are errors, and every problem found is listed
 //! before anything starts.
 
+mod smart;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use smart::{AccessToken, Smart, ThemeConfig};
 pub(crate) use tokens::read;
 pub use tokens::{Introspection, System, Tokens};
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub fhir: BTreeMap<String, FhirBaseConfig>,
     /// issuers whose bearer tokens are taken
     pub tokens: Vec<Tokens>,
+    /// the authorization server, where this host is one
+    pub smart: Option<Smart>,
     /// clients without a user
     pub system: System,
     /// who may ask
@@ -334,6 +338,9 @@ impl Config {
         tenants.sort_unstable();
         tenants.dedup();
         tokens::check(&self.tokens, &bases, &tenants, problems);
+        if let Some(smart) = &self.smart {
+            smart.check(&bases, problems);
+        }
         self.check_people(problems);
         self.check_limits(problems);
     }

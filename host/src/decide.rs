@@ -14,7 +14,7 @@ use crate::facts::{self, FactError, Facts};
 use crate::rollout::{Rollout, SelectError};
 
 /// Policy calls for one decision at the most: ask, ask again with facts, answer.
-const ROUNDS_MAX: u32 = 3;
+pub(crate) const ROUNDS_MAX: u32 = 3;
 /// How long a permit may be cached, whatever else it rests on.
 const PERMIT_MAX_MS: u64 = 60_000;
 /// The obligation to run another search instead.

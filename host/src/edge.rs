@@ -12,13 +12,19 @@ pub struct Edge {
     pub now: Arc<dyn Fn() -> Millis + Send + Sync>,
     /// a new identifier, sortable by time
     pub new_id: Arc<dyn Fn() -> String + Send + Sync>,
+    /// fill with what nobody can guess; false when the system cannot
+    pub random: Arc<dyn Fn(&mut [u8]) -> bool + Send + Sync>,
 }
 
 impl Edge {
     /// The system's clock and random source.
     pub fn system() -> Self {
         let ids = Mutex::new(ulid::Generator::new());
-        Self { now: Arc::new(system_time), new_id: Arc::new(move || next_id(&ids)) }
+        Self {
+            now: Arc::new(system_time),
+            new_id: Arc::new(move || next_id(&ids)),
+            random: Arc::new(|bytes| aws_lc_rs::rand::fill(bytes).is_ok()),
+        }
     }
 }
 

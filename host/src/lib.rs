@@ -12,11 +12,13 @@ pub mod decide;
 pub mod derived;
 pub mod edge;
 pub mod facts;
+pub mod grant;
 pub mod http;
 pub mod import;
 pub(crate) mod outbound;
 pub mod people;
 pub mod rollout;
+pub mod smart;
 pub mod store;
 pub mod tokens;
 

@@ -10,10 +10,15 @@ mod bump;
 #[global_allocator]
 static ALLOCATOR: bump::Bump = bump::Bump::new();
 
-wit_bindgen::generate!({ path: "../wit", world: "policy" });
+wit_bindgen::generate!({ path: "../wit", world: "granting-policy" });
 
-use crate::types as own;
-use exports::chartgate::policy::{access, describe};
+/// The policy's own words.
+mod own {
+    pub(super) use crate::grant::*;
+    pub(super) use crate::types::*;
+}
+
+use exports::chartgate::policy::{access, describe, grant};
 
 struct Policy;
 
@@ -41,7 +46,12 @@ const TEMPLATES: &[(&str, &[&str])] = &[
     ("update", PEOPLE),
     ("delete", PEOPLE),
     ("operation", PEOPLE),
+    ("grant", GRANT),
 ];
+
+/// What a grant turns on.
+const GRANT: &[&str] =
+    &["client/{client}", "user/{user}", "patient/{launch-patient}", "relationships/{user}/{launch-patient}"];
 
 impl describe::Guest for Policy {
     fn describe() -> describe::Description {
@@ -65,6 +75,51 @@ impl access::Guest for Policy {
     }
 }
 
+impl grant::Guest for Policy {
+    fn decide(request: grant::Request) -> grant::Decision {
+        let decision = crate::grant(&own::GrantRequest {
+            fhir_version: &request.fhir_version,
+            base: &request.base,
+            now_ms: request.now_ms,
+            kind: kind(request.kind),
+            user: &request.user,
+            client: &request.client,
+            scope: &request.scope,
+            patient: request.patient.as_deref(),
+            facts: request.facts.iter().map(|f| own::Fact { key: &f.key, value: &f.value }).collect(),
+            facts_final: request.facts_final,
+            settings: &request.settings,
+            explain: request.explain,
+        });
+        granted(decision)
+    }
+}
+
+fn granted(decision: own::GrantDecision) -> grant::Decision {
+    use crate::Reason;
+    let (outcome, text) = match decision.outcome {
+        own::GrantOutcome::Grant { scope, patient, expires_at_ms } => {
+            let reason = Reason::Granted.code().to_string();
+            (grant::Outcome::Grant(grant::Granted { reason, scope, patient, expires_at_ms }), Reason::Granted.text())
+        }
+        own::GrantOutcome::Choose { patients, more } => {
+            (grant::Outcome::Choose(grant::Choice { patients, more }), Reason::PatientNotChosen.text())
+        }
+        own::GrantOutcome::Deny { reason } => (grant::Outcome::Deny(reason.code().to_string()), reason.text()),
+        own::GrantOutcome::Needs(keys) => (grant::Outcome::Needs(keys), "more facts are needed"),
+    };
+    grant::Decision { outcome, text: text.to_string(), trace: steps(decision.trace) }
+}
+
+fn kind(from: access::SubjectKind) -> own::SubjectKind {
+    match from {
+        access::SubjectKind::Patient => own::SubjectKind::Patient,
+        access::SubjectKind::Proxy => own::SubjectKind::Proxy,
+        access::SubjectKind::Provider => own::SubjectKind::Provider,
+        access::SubjectKind::System => own::SubjectKind::System,
+    }
+}
+
 fn borrow(request: &access::Request) -> own::Request<'_> {
     let subject = &request.subject;
     own::Request {
@@ -72,12 +127,7 @@ fn borrow(request: &access::Request) -> own::Request<'_> {
         base: &request.base,
         now_ms: request.now_ms,
         subject: own::Subject {
-            kind: match subject.kind {
-                access::SubjectKind::Patient => own::SubjectKind::Patient,
-                access::SubjectKind::Proxy => own::SubjectKind::Proxy,
-                access::SubjectKind::Provider => own::SubjectKind::Provider,
-                access::SubjectKind::System => own::SubjectKind::System,
-            },
+            kind: kind(subject.kind),
             user: &subject.user,
             client: &subject.client,
             scope: &subject.scope,
@@ -148,8 +198,11 @@ fn answer(decision: own::Decision) -> access::Decision {
         }
         own::Outcome::Needs(keys) => (access::Outcome::Needs(keys), "more facts are needed"),
     };
-    let trace: Vec<_> = decision
-        .trace
+    access::Decision { outcome, text: text.to_string(), trace: steps(decision.trace) }
+}
+
+fn steps(trace: Vec<own::TraceStep>) -> Vec<access::TraceStep> {
+    trace
         .into_iter()
         .map(|step| access::TraceStep {
             rule: step.rule.to_string(),
@@ -160,6 +213,5 @@ fn answer(decision: own::Decision) -> access::Decision {
             },
             detail: step.detail,
         })
-        .collect();
-    access::Decision { outcome, text: text.to_string(), trace }
+        .collect()
 }

@@ -20,6 +20,7 @@
 //! | `access/instance` | one resource: reads, versions, instance operations |
 //! | `access/write` | create, update, delete: both images |
 //! | `access/history` | type and system history |
+//! | `grant` | which scopes an app may hold for a user |
 //! | `search` | searches: parameters, pins, narrowing |
 //! | `reason` | every reason code |
 //!
@@ -33,6 +34,7 @@ mod compartment;
 #[cfg(feature = "component")]
 mod component;
 mod decide;
+mod grant;
 mod interaction;
 mod json;
 mod reason;
@@ -45,6 +47,7 @@ mod tables;
 mod types;
 
 pub use decide::decide;
+pub use grant::{GrantDecision, GrantOutcome, GrantRequest, grant};
 pub use json::{Json, Malformed};
 pub use reason::{Basis, Reason};
 pub use rule::Rule;

@@ -63,6 +63,8 @@ reasons! {
     SharedDirectory "shared-directory" permit "the type is shared directory data";
     Definitional "definitional" permit "the type is conformance or terminology data";
     SystemClient "system-client" permit "the client's own scopes reach it, without a user";
+    Granted "granted" permit "the scopes can be granted";
+    PatientNotChosen "patient-not-chosen" permit "a patient has to be chosen first";
     OwnUserRecord "own-user-record" permit "the resource is the one that stands for the user";
 
     RequestMalformed "request-malformed" request "the request lacks a member its interaction needs";
@@ -75,6 +77,7 @@ reasons! {
     OperationUnsupported "operation-unsupported" request "this operation is not decided by this policy";
     WritesDisabled "writes-disabled" request "the settings of the release allow no writes";
     ScopeInsufficient "scope-insufficient" request "no granted scope covers this type and interaction";
+    NothingGranted "nothing-granted" request "none of the scopes asked for can be granted";
     ContextMismatch "context-mismatch" request "the scope's context does not fit who asks";
     TypeNotRuled "type-not-ruled" request "no rule says whose data this type is";
     TypeNotWritable "type-not-writable" request "apps may not write this type";

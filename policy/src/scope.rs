@@ -157,6 +157,24 @@ pub(crate) fn covering<'a>(
     scope.split(' ').filter_map(covers).collect()
 }
 
+/// The context of a resource scope by which something could be permitted in a FHIR version; `None` for all others.
+///
+/// It is exactly what [`covering`] would keep for some type.
+pub(crate) fn grantable(text: &str, version: &'static Version) -> Option<Context> {
+    let token = parse(text)?;
+    match (token.resource_type, token.filter) {
+        ("*", None) => {}
+        ("*", Some(_)) => return None,
+        (name, filter) => {
+            let on = version.resource_type(name)?;
+            if let Some(filter) = filter {
+                Filter::parse(filter, version, on)?;
+            }
+        }
+    }
+    Some(token.context)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -200,6 +200,7 @@ impl Vector {
             caller: &Caller::local(),
             bases: &[FhirBase { name: "default".into(), url: BASE.into(), version }],
             tokens: None,
+            smart: None,
             system: false,
             limits: LIMITS.get_or_init(Limits::default),
             now: Millis::parse(self.now.as_deref().unwrap_or("2026-11-24T10:00:00Z")).unwrap(),

@@ -10,8 +10,7 @@ use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::bindings::PolicyPre;
-use crate::bindings::exports::chartgate::policy::{access, describe};
+use crate::bindings::exports::chartgate::policy::{access, describe, grant};
 use crate::describe::{Description, DescriptionError};
 use crate::digest::sha256;
 use crate::engine::Runtime;
@@ -19,6 +18,9 @@ use crate::policy::{CallError, Failure, LoadedPolicy, PolicyLimits, Program, cal
 
 /// Interfaces every policy exports, in the versions this host serves.
 pub const INTERFACES: [&str; 2] = ["chartgate:policy/access@0.1.0", "chartgate:policy/describe@0.1.0"];
+
+/// An interface a policy may lack: then nothing can be granted by it.
+pub const GRANT_INTERFACE: &str = "chartgate:policy/grant@0.1.0";
 
 const PAGE_BYTES: u64 = 65_536;
 
@@ -126,12 +128,19 @@ pub fn admit(runtime: &Arc<Runtime>, component: &[u8], asked: PolicyLimits) -> R
     Ok(LoadedPolicy {
         description,
         component_digest: sha256(component),
-        interfaces: INTERFACES.map(str::to_owned).to_vec(),
+        interfaces: interfaces(&programs),
         limits,
         uses_floats,
         programs,
         runtime: Arc::clone(runtime),
     })
+}
+
+/// What it exports of what this host serves, in order.
+fn interfaces(programs: &[Program]) -> Vec<String> {
+    let grants = programs.iter().all(|program| program.grant.is_some());
+    let optional = grants.then_some(GRANT_INTERFACE);
+    INTERFACES.into_iter().chain(optional).map(str::to_owned).collect()
 }
 
 /// Everything that can be told without compiling; answers whether floating-point code is in it.
@@ -256,7 +265,10 @@ fn program(engine: &Engine, component: &[u8]) -> Result<Program, AdmissionError>
     let pre = Linker::new(engine).instantiate_pre(&compiled).map_err(misfit)?;
     let access = access::GuestIndices::new(&pre).map_err(misfit)?;
     let describe = describe::GuestIndices::new(&pre).map_err(misfit)?;
-    Ok(Program { engine: engine.clone(), pre, access, describe })
+    // Named exactly, as the others: wasmtime would take a compatible version for it.
+    let has_grant = compiled.get_export_index(None, GRANT_INTERFACE).is_some();
+    let grant = has_grant.then(|| grant::GuestIndices::new(&pre)).transpose().map_err(misfit)?;
+    Ok(Program { engine: engine.clone(), pre, access, describe, grant })
 }
 
 /// Ask every lane's program; this is also what proves that all types fit.
@@ -283,8 +295,13 @@ fn describe_all(runtime: &Runtime, programs: &[Program], limits: PolicyLimits) -
 fn typed(program: &Program, runtime: &Runtime, limits: PolicyLimits) -> Result<(), AdmissionError> {
     let mut misfit = None;
     let checked = call(program, limits, runtime.limits(), |store| {
-        let typed = PolicyPre::new(program.pre.clone()).and_then(|pre| pre.instantiate(store));
-        if let Err(error) = typed {
+        let mut load = || {
+            let instance = program.pre.instantiate(&mut *store)?;
+            program.access.load(&mut *store, &instance)?;
+            program.describe.load(&mut *store, &instance)?;
+            program.grant.as_ref().map(|grant| grant.load(&mut *store, &instance)).transpose()
+        };
+        if let Err(error) = load() {
             misfit = Some(error);
         }
         Ok(())

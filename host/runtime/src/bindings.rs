@@ -2,6 +2,6 @@
 
 wasmtime::component::bindgen!({
     path: "../../wit",
-    world: "policy",
+    world: "granting-policy",
     ownership: Borrowing { duplicate_if_necessary: true },
 });

@@ -15,7 +15,7 @@ use crate::json;
 /// Bytes of a reason code, an obligation id or a rule name.
 const CODE_BYTES: usize = 64;
 /// Bytes of the text and of the detail of a trace step.
-const TEXT_BYTES: usize = 1 << 10;
+pub(crate) const TEXT_BYTES: usize = 1 << 10;
 /// Obligations of one permit.
 const OBLIGATIONS: usize = 16;
 /// Keys one answer may ask for.
@@ -59,6 +59,12 @@ pub enum OutputError {
     /// The host said that no more will come.
     #[error("it needs more although the facts were final")]
     NeedsAfterFinal,
+    /// More is granted than was asked, or for somebody else.
+    #[error("it grants a scope or a patient that was not asked for, or nothing")]
+    Granted,
+    /// Somebody was named, or the list is nobody's.
+    #[error("it wants a patient chosen where one was named, or lists none, too many, or what is no id")]
+    Choice,
     /// Trace too long, or a step that is malformed.
     #[error("the trace has more than 256 steps or a malformed step")]
     Trace,
@@ -124,17 +130,21 @@ impl<'a> Arguments<'a> {
 
 fn subject(subject: &model::Subject) -> wit::Subject<'_> {
     wit::Subject {
-        kind: match subject.kind {
-            model::SubjectKind::Patient => wit::SubjectKind::Patient,
-            model::SubjectKind::Proxy => wit::SubjectKind::Proxy,
-            model::SubjectKind::Provider => wit::SubjectKind::Provider,
-            model::SubjectKind::System => wit::SubjectKind::System,
-        },
+        kind: subject_kind(subject.kind),
         user: &subject.user,
         client: &subject.client,
         scope: &subject.scope,
         patient: subject.patient.as_deref(),
         encounter: subject.encounter.as_deref(),
+    }
+}
+
+pub(crate) fn subject_kind(kind: model::SubjectKind) -> wit::SubjectKind {
+    match kind {
+        model::SubjectKind::Patient => wit::SubjectKind::Patient,
+        model::SubjectKind::Proxy => wit::SubjectKind::Proxy,
+        model::SubjectKind::Provider => wit::SubjectKind::Provider,
+        model::SubjectKind::System => wit::SubjectKind::System,
     }
 }
 
@@ -208,7 +218,7 @@ fn obligations(found: Vec<wit::Obligation>) -> Result<Vec<model::Obligation>, Ou
 }
 
 /// The keys are a set: a policy that meets one reference twice may name it twice.
-fn needs(keys: Vec<String>) -> Result<Vec<String>, OutputError> {
+pub(crate) fn needs(keys: Vec<String>) -> Result<Vec<String>, OutputError> {
     require((1..=NEEDS_KEYS).contains(&keys.len()), OutputError::NeedsCount)?;
     let good = |key: &String| (1..=NEEDS_KEY_BYTES).contains(&key.len()) && !key.chars().any(char::is_control);
     require(keys.iter().all(good), OutputError::NeedsKey)?;
@@ -216,7 +226,7 @@ fn needs(keys: Vec<String>) -> Result<Vec<String>, OutputError> {
     Ok(keys.into_iter().filter(|key| seen.insert(key.clone())).collect())
 }
 
-fn trace(found: Vec<wit::TraceStep>) -> Result<Vec<model::TraceStep>, OutputError> {
+pub(crate) fn trace(found: Vec<wit::TraceStep>) -> Result<Vec<model::TraceStep>, OutputError> {
     require(found.len() <= TRACE_STEPS, OutputError::Trace)?;
     let step = |step: wit::TraceStep| {
         require(is_code(&step.rule) && step.detail.len() <= TEXT_BYTES, OutputError::Trace)?;
@@ -230,7 +240,7 @@ fn trace(found: Vec<wit::TraceStep>) -> Result<Vec<model::TraceStep>, OutputErro
     found.into_iter().map(step).collect()
 }
 
-fn code(text: String, error: OutputError) -> Result<String, OutputError> {
+pub(crate) fn code(text: String, error: OutputError) -> Result<String, OutputError> {
     if is_code(&text) { Ok(text) } else { Err(error) }
 }
 
@@ -240,7 +250,7 @@ pub(crate) fn is_code(text: &str) -> bool {
     (1..=CODE_BYTES).contains(&text.len()) && text.bytes().all(plain)
 }
 
-fn require(holds: bool, error: OutputError) -> Result<(), OutputError> {
+pub(crate) fn require(holds: bool, error: OutputError) -> Result<(), OutputError> {
     if holds { Ok(()) } else { Err(error) }
 }
 

@@ -30,11 +30,14 @@ pub struct Description {
     pub fact_templates: Vec<FactTemplate>,
 }
 
+/// What a template for grants is named.
+const GRANT: &str = "grant";
+
 /// Facts an interaction usually needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactTemplate {
-    /// the interaction
-    pub interaction: Interaction,
+    /// the interaction; `None` for grants
+    pub interaction: Option<Interaction>,
     /// fact keys with places, `{user}`, as `wit/describe.wit` lists them
     pub keys: Vec<String>,
 }
@@ -76,10 +79,10 @@ impl Description {
 fn templates(found: Vec<wit::FactTemplate>) -> Result<Vec<FactTemplate>, DescriptionError> {
     let mut templates: Vec<FactTemplate> = Vec::new();
     for wit::FactTemplate { interaction, keys } in found {
-        let interaction = Interaction::from_code(&interaction).ok_or(DescriptionError {
-            member: "fact-templates.interaction",
-            expected: "an interaction code like `search-type`",
-        })?;
+        let known = Interaction::from_code(&interaction);
+        let expected = "`grant`, or an interaction code like `search-type`";
+        require(known.is_some() || interaction == GRANT, "fact-templates.interaction", expected)?;
+        let interaction = known;
         let twice = templates.iter().any(|template| template.interaction == interaction);
         require(!twice, "fact-templates.interaction", "named once")?;
         // A place of many values twice in one key would multiply.

@@ -12,6 +12,7 @@
 pub mod admission;
 mod bindings;
 mod convert;
+mod convert_grant;
 pub mod describe;
 mod digest;
 pub mod engine;
@@ -24,4 +25,4 @@ pub use convert::OutputError;
 pub use describe::{Description, FactTemplate};
 pub use digest::sha256;
 pub use engine::{Runtime, RuntimeError, RuntimeLimits};
-pub use policy::{CallError, Called, LoadedPolicy, PolicyLimits};
+pub use policy::{CallError, Called, CalledGrant, LoadedPolicy, PolicyLimits};

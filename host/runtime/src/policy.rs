@@ -6,12 +6,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use chartgate_model::{Decision, PolicyInput};
+use chartgate_model::{Decision, GrantDecision, GrantInput, PolicyInput};
 use wasmtime::component::InstancePre;
 use wasmtime::{Engine, PoolConcurrencyLimitError, ResourceLimiter, Store, Trap};
 
-use crate::bindings::exports::chartgate::policy::{access, describe};
+use crate::bindings::exports::chartgate::policy::{access, describe, grant};
 use crate::convert::{self, Arguments, OutputError};
+use crate::convert_grant::{self, GrantArguments};
 use crate::describe::Description;
 use crate::engine::{Runtime, RuntimeLimits, deadline_ticks, lane};
 
@@ -41,6 +42,15 @@ pub struct Called {
     pub fuel_used: u64,
 }
 
+/// The answer of a call about a grant that came to an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalledGrant {
+    /// what the policy decided
+    pub decision: GrantDecision,
+    /// fuel the call used
+    pub fuel_used: u64,
+}
+
 /// A call that did not come to a decision. Never a permit: the caller answers *indeterminate*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -59,6 +69,9 @@ pub enum CallError {
     /// The policy answered something outside of the contract.
     #[error("the policy's answer is invalid")]
     Output(#[from] OutputError),
+    /// The policy does not decide on grants.
+    #[error("the policy does not decide on grants")]
+    NoGrants,
     /// All instances of this lane are in use.
     #[error("too many policy calls at once")]
     Busy,
@@ -76,6 +89,7 @@ impl CallError {
             Self::DeadlineExceeded => "policy-deadline-exceeded",
             Self::MemoryExceeded => "policy-memory-exceeded",
             Self::Output(_) => "policy-output-invalid",
+            Self::NoGrants => "policy-grants-nothing",
             Self::Busy => "policy-busy",
             Self::Internal => "policy-failed",
         }
@@ -85,7 +99,7 @@ impl CallError {
     /// engine depend on the machine.
     pub fn is_replayable(&self) -> bool {
         match self {
-            Self::Trap | Self::FuelExhausted | Self::MemoryExceeded | Self::Output(_) => true,
+            Self::Trap | Self::FuelExhausted | Self::MemoryExceeded | Self::Output(_) | Self::NoGrants => true,
             Self::DeadlineExceeded | Self::Busy | Self::Internal => false,
         }
     }
@@ -97,6 +111,7 @@ pub(crate) struct Program {
     pub(crate) pre: InstancePre<CallState>,
     pub(crate) access: access::GuestIndices,
     pub(crate) describe: describe::GuestIndices,
+    pub(crate) grant: Option<grant::GuestIndices>,
 }
 
 /// What a store knows of its call.
@@ -150,6 +165,24 @@ impl LoadedPolicy {
         })?;
         let decision = convert::decision(answer, input.facts_final, input.decision.explain)?;
         Ok(Called { decision, fuel_used })
+    }
+
+    /// Whether it decides on grants.
+    pub fn grants(&self) -> bool {
+        self.programs.iter().all(|program| program.grant.is_some())
+    }
+
+    /// Judge one grant: a fresh instance, within the limits, on this thread.
+    pub fn grant(&self, input: &GrantInput<'_>) -> Result<CalledGrant, CallError> {
+        let arguments = GrantArguments::new(input);
+        let program = self.programs.get(lane(self.programs.len())).ok_or(CallError::Internal)?;
+        let indices = program.grant.as_ref().ok_or(CallError::NoGrants)?;
+        let (answer, fuel_used) = call(program, self.limits, self.runtime.limits(), |store| {
+            let instance = program.pre.instantiate(&mut *store).map_err(Failure::Setup)?;
+            let policy = indices.load(&mut *store, &instance).map_err(Failure::Setup)?;
+            policy.call_decide(store, arguments.request()).map_err(Failure::Call)
+        })?;
+        Ok(CalledGrant { decision: convert_grant::decision(answer, input)?, fuel_used })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The decision log: what was decided, on what, complete enough to decide it again.
 
 pub mod canonical;
+pub mod grant;
 pub mod log;
 pub mod read;
 pub mod record;
@@ -8,6 +9,7 @@ pub mod recorder;
 mod segment;
 mod writer;
 
+pub use grant::{GrantInputRecord, GrantOutcomeRecord, GrantRecord};
 pub use log::{DecisionLog, Durability, LogError, LogOptions};
 pub use read::{LogLine, LogLines, ReadError, read_lines};
 pub use record::{ChangeRecord, DecisionRecord, InputRecord, ObligationRecord, OutcomeRecord, RawText, ReleaseRecord};

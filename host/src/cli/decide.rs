@@ -145,6 +145,7 @@ impl Local {
             caller: &self.caller,
             bases: &self.bases,
             tokens: None,
+            smart: None,
             system: self.config.system.enabled,
             limits: &self.config.limits,
             now: (self.edge.now)(),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use chartgate_model::{Millis, RecordClass, Relationship, Terms};
 
+use crate::config::{Config, FhirBaseConfig, Smart, ThemeConfig};
 use crate::people;
 use crate::store::{Store, relationships};
 
@@ -30,6 +31,19 @@ const RECORDS: [(RecordClass, &str, &str); 10] = [
     (RecordClass::Client, "growth-chart", "{}"),
     (RecordClass::Client, "phr", r#"{"kind":"patient"}"#),
 ];
+
+/// A demo is an authorization server too: at its own address, for the sandbox beside it.
+pub(super) fn configure(config: &mut Config) {
+    let origin = format!("http://{}", config.listen.public);
+    if config.fhir.is_empty() {
+        let base = FhirBaseConfig { url: format!("{origin}/fhir"), version: "4.0.1".into(), facts: None };
+        config.fhir.insert("default".into(), base);
+    }
+    if config.smart.is_none() && config.fhir.contains_key("default") {
+        let theme = ThemeConfig { name: "Demo Clinic".into(), ..ThemeConfig::default() };
+        config.smart = Some(Smart { issuer: origin, theme, ..Smart::default() });
+    }
+}
 
 /// Put the sample people and relationships into the directory.
 pub(super) fn fill(store: &Store, now: Millis) -> anyhow::Result<()> {

@@ -23,6 +23,9 @@ use crate::tokens::Issuers;
 /// Upper bounds of the buckets of `chartgate_decision_seconds`.
 const SECONDS: [f64; 11] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0];
 
+/// How often the authorization server is tidied up.
+const MAINTENANCE: std::time::Duration = std::time::Duration::from_secs(600);
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Configuration file; `chartgate.toml` of this folder when there is one
@@ -60,6 +63,9 @@ fn configuration(arguments: &Arguments) -> anyhow::Result<Config> {
     config.listen.public = arguments.public.unwrap_or(config.listen.public);
     config.listen.operations = arguments.operations.unwrap_or(config.listen.operations);
     config.data.dir = arguments.data.clone().or(config.data.dir);
+    if arguments.demo {
+        demo::configure(&mut config);
+    }
     config.check_again()?;
     Ok(config)
 }
@@ -95,6 +101,9 @@ async fn host(arguments: &Arguments, config: Config) -> anyhow::Result<Ended> {
     if arguments.demo {
         demo::invite(public);
     }
+    if let Some(server) = &state.smart {
+        tokio::spawn(maintain(Arc::clone(server)));
+    }
     serve(bound, state, stop_signal()?).await?;
     tracing::info!("drained");
     Ok(Ended::Done)
@@ -115,15 +124,16 @@ fn state(
     let log =
         |stem: String| DecisionLog::open(&data.join("log"), LogOptions { durability, ..LogOptions::default() }, &stem);
     let stem = (edge.new_id)();
-    let decider = Decider {
+    let decider = Arc::new(Decider {
         rollout,
         facts: Facts::new(Arc::new(Directory::new(Arc::clone(&store), DEFAULT_OF_USER_LIMIT)))
             .with_live(setup::live_facts(config, &edge)?),
         recorder: Recorder::Log(log(format!("{stem}-decisions"))?),
         engine_version: setup::ENGINE_VERSION,
-    };
+    });
     let handle = measures()?;
     Ok(State {
+        smart: setup::smart(config, &edge, &store, &decider)?.map(Arc::new),
         decider,
         people: People::new(config, demo),
         bases: setup::bases(config),
@@ -146,6 +156,20 @@ fn measures() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(named("chartgate_decision_seconds"), &SECONDS)?
         .install_recorder()
         .context("metrics do not start")
+}
+
+/// Forget what has ended, now and then, and renew the signing key when it is old.
+async fn maintain(server: Arc<crate::smart::Server>) {
+    let mut ticks = tokio::time::interval(MAINTENANCE);
+    loop {
+        ticks.tick().await;
+        let server = Arc::clone(&server);
+        match tokio::task::spawn_blocking(move || server.maintain()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error = %chain(&error), "the authorization server was not maintained"),
+            Err(error) => tracing::error!(%error, "the authorization server was not maintained"),
+        }
+    }
 }
 
 /// Completes at SIGTERM or SIGINT.

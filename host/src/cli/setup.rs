@@ -12,11 +12,14 @@ use chartgate_runtime::{Runtime, RuntimeLimits};
 use jiff::tz::TimeZone;
 
 use crate::config::Config;
+use crate::decide::Decider;
 use crate::derived::Reading;
 use crate::edge::Edge;
 use crate::facts::{Breaker, LiveFacts, Server};
 use crate::outbound::{Endpoint, HeaderValue};
 use crate::people;
+use crate::smart;
+use crate::store::Store;
 
 /// Version of the engine, for records.
 pub(super) const ENGINE_VERSION: &str = chartgate_runtime::release::write::WASMTIME_VERSION;
@@ -64,6 +67,21 @@ pub(super) fn bases(config: &Config) -> Vec<FhirBase> {
         bases.push(FhirBase { name: "default".into(), url: "https://fhir.example/r4".into(), version: "4.0.1".into() });
     }
     bases
+}
+
+/// The authorization server, where the configuration has one.
+pub(super) fn smart(
+    config: &Config,
+    edge: &Edge,
+    store: &Arc<Store>,
+    decider: &Arc<Decider>,
+) -> anyhow::Result<Option<smart::Server>> {
+    let Some(given) = &config.smart else { return Ok(None) };
+    let base = bases(config).into_iter().find(|base| base.name == given.fhir);
+    let base = base.with_context(|| format!("configuration: `smart.fhir`: no base `{}`", given.fhir))?;
+    let server = smart::Server::start(given.settings(base), Arc::clone(store), edge.clone(), Arc::clone(decider))
+        .context("the authorization server does not start")?;
+    Ok(Some(server))
 }
 
 /// The FHIR servers that are asked what they know about people.

@@ -1,6 +1,6 @@
 //! Fact keys worth fetching before the policy is asked for the first time.
 
-use chartgate_model::DecisionRequest;
+use chartgate_model::{DecisionRequest, GrantRequest};
 use chartgate_runtime::FactTemplate;
 
 use crate::facts::key::FactKey;
@@ -16,8 +16,24 @@ pub fn keys_ahead(templates: &[FactTemplate], request: &DecisionRequest) -> Vec<
         patient: asked.id.as_deref().filter(|_| asked.resource_type == "Patient"),
         named_patients: named_patients(asked, &request.stored),
     };
-    let of_interaction = templates.iter().filter(|template| template.interaction == asked.interaction);
-    let mut keys = fill_templates(of_interaction.flat_map(|template| &template.keys), &places);
+    let of_interaction = templates.iter().filter(|template| template.interaction == Some(asked.interaction));
+    keys_of(of_interaction, &places)
+}
+
+/// The keys the templates give for a grant.
+pub fn grant_keys_ahead(templates: &[FactTemplate], request: &GrantRequest) -> Vec<String> {
+    let places = Places {
+        user: &request.user,
+        client: &request.client,
+        launch_patient: request.patient.as_deref(),
+        patient: None,
+        named_patients: Vec::new(),
+    };
+    keys_of(templates.iter().filter(|template| template.interaction.is_none()), &places)
+}
+
+fn keys_of<'t>(templates: impl Iterator<Item = &'t FactTemplate>, places: &Places<'_>) -> Vec<String> {
+    let mut keys = fill_templates(templates.flat_map(|template| &template.keys), places);
     // A launch patient that is no id is for the policy to refuse, not for the directory to look up, and who they
     // are to themselves everybody knows.
     keys.retain(|key| match FactKey::parse(key) {

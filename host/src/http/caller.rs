@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::http::problem::Problem;
 
 /// Rights of callers.
-pub const RIGHTS: [&str; 6] = ["decide", "filter", "vouch-subject", "vouch-facts", "explain", "simulate"];
+pub const RIGHTS: [&str; 7] = ["decide", "filter", "vouch-subject", "vouch-facts", "explain", "simulate", "introspect"];
 /// Roles of administrators. An auditor only reads.
 pub const ROLES: [&str; 3] = ["operator", "publisher", "auditor"];
 

@@ -85,6 +85,7 @@ pub(super) fn context<'a>(
         caller,
         bases: &state.bases,
         tokens: state.tokens.as_ref(),
+        smart: state.smart.as_deref(),
         system: state.system,
         limits: &state.limits,
         now,

@@ -7,6 +7,7 @@ mod decide;
 mod health;
 mod json;
 mod judge;
+mod oauth;
 mod openapi;
 pub(crate) mod people;
 pub mod problem;
@@ -23,9 +24,11 @@ use axum::routing::{any, get, post, put};
 pub use serve::{Bound, ServeError, bind, serve};
 pub use state::{Gate, State};
 
-/// Decisions.
+/// Decisions, and the authorization server where there is one.
 pub fn public(state: Arc<State>) -> Router {
+    let oauth = state.smart.as_ref().map(|server| oauth::router(&state, server)).unwrap_or_default();
     Router::new()
+        .merge(oauth)
         .route("/v1/decide", post(decide::decide))
         .nest("/access", access())
         // Nesting leaves out the bare prefix with its slash.

@@ -14,13 +14,16 @@ use crate::decide::Decider;
 use crate::edge::Edge;
 use crate::http::caller::People;
 use crate::http::problem::Problem;
+use crate::smart;
 use crate::store::Store;
 use crate::tokens::Issuers;
 
 /// Shared by every request.
 pub struct State {
     /// decides
-    pub decider: Decider,
+    pub decider: Arc<Decider>,
+    /// the authorization server
+    pub smart: Option<Arc<smart::Server>>,
     /// clock and identifiers
     pub edge: Edge,
     /// who may ask

@@ -20,6 +20,7 @@ use crate::http::json;
 use crate::http::problem::Problem;
 use crate::http::wire::content::{bytes, checked};
 use crate::http::wire::facts::{FactsBody, records, relationships};
+use crate::smart;
 use crate::tokens::{Issuers, TokenError};
 
 pub use answer::{AnswerBody, error_line, token_denial};
@@ -128,6 +129,8 @@ pub struct Context<'a> {
     pub bases: &'a [FhirBase],
     /// verifies bearer tokens
     pub tokens: Option<&'a Issuers>,
+    /// knows its own tokens
+    pub smart: Option<&'a smart::Server>,
     /// whether there are clients without a user
     pub system: bool,
     /// bounds
@@ -311,18 +314,40 @@ impl Context<'_> {
         tenant: &str,
         now: Millis,
     ) -> Result<Result<Subject, TokenError>, Problem> {
-        let Some(issuers) = self.tokens else {
-            return Err(Problem::member("request.headers.authorization", "no token issuer is configured"));
-        };
         let token =
             header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
         let Some(token) = token else {
             return Err(Problem::member("request.headers.authorization", "is not a bearer token"));
         };
+        if let Some(own) = self.own(token, base, tenant) {
+            return Ok(own);
+        }
+        let Some(issuers) = self.tokens else {
+            // With an authorization server of this host, a token it does not know is a bad token.
+            return match self.smart {
+                Some(_) => Ok(Err(TokenError::Inactive)),
+                None => Err(Problem::member("request.headers.authorization", "no token issuer is configured")),
+            };
+        };
         Ok(match issuers.verify(token, &base.url, now).await {
             Ok(verified) if !verified.binding.covers(&base.name, tenant) => Err(TokenError::Audience),
             verdict => verdict.map(|verified| verified.subject),
         })
+    }
+
+    /// What a token of this host's own authorization server says; `None` when it is not one.
+    fn own(&self, token: &str, base: &FhirBase, tenant: &str) -> Option<Result<Subject, TokenError>> {
+        let server = self.smart?;
+        match server.verify(token) {
+            Ok(Some(verified)) if verified.base != base.name || verified.tenant != tenant => {
+                Some(Err(TokenError::Audience))
+            }
+            Ok(Some(verified)) => Some(Ok(verified.subject)),
+            Ok(None) if server.is_issuer_of(token) => Some(Err(TokenError::Inactive)),
+            Ok(None) => None,
+            // SECURITY: nobody can tell, so nobody else is asked either.
+            Err(_) => Some(Err(TokenError::IntrospectionUnavailable)),
+        }
     }
 
     fn scope_fits(&self, member: &str, scope: &str) -> Result<(), Problem> {

@@ -6,6 +6,7 @@
 
 pub mod error;
 pub mod imports;
+pub mod oauth;
 pub mod records;
 pub mod relationships;
 pub mod rollout;
@@ -218,9 +219,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(Store::open(dir.path()).unwrap());
         let path = dir.path().join(FILE_NAME);
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
         let error = Store::open(dir.path()).unwrap_err();
-        assert!(matches!(error, StoreError::NewerVersion { found: 3, known: 2, .. }), "{error:?}");
+        assert!(matches!(error, StoreError::NewerVersion { found: 4, known: 3, .. }), "{error:?}");
         assert!(error.to_string().contains(FILE_NAME));
     }
 

@@ -12,7 +12,7 @@ const APPLICATION_ID: i64 = 0x4348_4754;
 /// Step `n` brings a database from `user_version` n to n + 1. Steps that were released never change.
 ///
 /// The checks repeat what [`super::validate`] asks, because a hand-edited row must not reach a policy.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE directory (
         id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -92,6 +92,140 @@ const MIGRATIONS: [&str; 2] = [
         rejects INTEGER NOT NULL CHECK (rejects >= 0),
         rejected INTEGER NOT NULL CHECK (rejected >= 0),
         PRIMARY KEY (tenant, file)
+    ) STRICT, WITHOUT ROWID;
+",
+    // The authorization server. Whatever is a secret is here as its SHA-256 (passwords: Argon2id), except the
+    // private keys it signs with.
+    "
+    CREATE TABLE clients (
+        tenant TEXT NOT NULL,
+        id TEXT NOT NULL,
+        body TEXT NOT NULL,
+        updated_ms INTEGER NOT NULL CHECK (updated_ms >= 0),
+        PRIMARY KEY (tenant, id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE accounts (
+        tenant TEXT NOT NULL,
+        name TEXT NOT NULL,
+        password TEXT NOT NULL,
+        body TEXT NOT NULL,
+        updated_ms INTEGER NOT NULL CHECK (updated_ms >= 0),
+        PRIMARY KEY (tenant, name)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE labels (
+        tenant TEXT NOT NULL,
+        patient TEXT NOT NULL,
+        label TEXT NOT NULL,
+        PRIMARY KEY (tenant, patient)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE enrolments (
+        tenant TEXT NOT NULL,
+        code BLOB NOT NULL CHECK (length(code) = 32),
+        body TEXT NOT NULL,
+        failures INTEGER NOT NULL CHECK (failures >= 0),
+        expires_ms INTEGER NOT NULL,
+        used_ms INTEGER,
+        PRIMARY KEY (tenant, code)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE sessions (
+        id BLOB PRIMARY KEY CHECK (length(id) = 32),
+        tenant TEXT NOT NULL,
+        account TEXT,
+        auth_ms INTEGER,
+        csrf TEXT NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        CHECK ((account IS NULL) = (auth_ms IS NULL))
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE flows (
+        id BLOB PRIMARY KEY CHECK (length(id) = 32),
+        session BLOB NOT NULL CHECK (length(session) = 32),
+        body TEXT NOT NULL,
+        expires_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE launches (
+        id BLOB PRIMARY KEY CHECK (length(id) = 32),
+        tenant TEXT NOT NULL,
+        client TEXT NOT NULL,
+        body TEXT NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        used_ms INTEGER
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE approvals (
+        id TEXT PRIMARY KEY,
+        tenant TEXT NOT NULL,
+        account TEXT NOT NULL,
+        client TEXT NOT NULL,
+        user TEXT NOT NULL,
+        patient TEXT NOT NULL,
+        body TEXT NOT NULL,
+        approved_ms INTEGER NOT NULL,
+        UNIQUE (tenant, account, client, user, patient)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX approvals_of_patient ON approvals (tenant, patient);
+
+    CREATE TABLE grants (
+        id TEXT PRIMARY KEY,
+        approval TEXT NOT NULL,
+        tenant TEXT NOT NULL,
+        account TEXT NOT NULL,
+        client TEXT NOT NULL,
+        user TEXT NOT NULL,
+        session BLOB,
+        body TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        used_ms INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        revoked_ms INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX grants_of_approval ON grants (approval);
+    CREATE INDEX grants_of_client ON grants (tenant, client);
+    CREATE INDEX grants_of_account ON grants (tenant, account);
+
+    CREATE TABLE codes (
+        id BLOB PRIMARY KEY CHECK (length(id) = 32),
+        grant_id TEXT NOT NULL,
+        body TEXT NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        used_ms INTEGER
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE refresh_tokens (
+        id BLOB PRIMARY KEY CHECK (length(id) = 32),
+        grant_id TEXT NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        used_ms INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX refresh_tokens_of_grant ON refresh_tokens (grant_id);
+
+    CREATE TABLE access_tokens (
+        id BLOB PRIMARY KEY CHECK (length(id) = 32),
+        grant_id TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        issued_ms INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        revoked_ms INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX access_tokens_of_grant ON access_tokens (grant_id);
+
+    CREATE TABLE signing_keys (
+        id TEXT PRIMARY KEY,
+        private BLOB NOT NULL,
+        created_ms INTEGER NOT NULL,
+        retired_ms INTEGER
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE assertions (
+        client TEXT NOT NULL,
+        jti TEXT NOT NULL,
+        expires_ms INTEGER NOT NULL,
+        PRIMARY KEY (client, jti)
     ) STRICT, WITHOUT ROWID;
 ",
 ];

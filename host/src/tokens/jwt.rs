@@ -53,23 +53,44 @@ impl<'a> Unverified<'a> {
     ///
     /// SECURITY: `jwk`, `jku`, `x5u` and `x5c` are never looked at. A token does not bring its own key.
     pub(super) fn header(&self, allowed: &[Algorithm]) -> Result<(Algorithm, Option<&str>), TokenError> {
+        let algorithm = self.algorithm(allowed, &["JWT", "at+jwt", "application/at+jwt"])?;
+        Ok((algorithm, self.text("kid")?))
+    }
+
+    /// The same of a client's assertion, which has to name its key, and whose `jku` may only say what the
+    /// registration says (SMART App Launch 2.2, "Client Authentication: Asymmetric").
+    pub(super) fn assertion_header(
+        &self,
+        allowed: &[Algorithm],
+        jku: Option<&str>,
+    ) -> Result<(Algorithm, &str), TokenError> {
+        let algorithm = self.algorithm(allowed, &["JWT", "client-authentication+jwt"])?;
+        if self.text("jku")?.is_some_and(|given| Some(given) != jku) {
+            return Err(TokenError::Header("jku"));
+        }
+        Ok((algorithm, self.text("kid")?.ok_or(TokenError::Header("kid"))?))
+    }
+
+    fn algorithm(&self, allowed: &[Algorithm], types: &[&str]) -> Result<Algorithm, TokenError> {
         for name in ["crit", "b64", "enc", "zip"] {
             if self.header.contains_key(name) {
                 return Err(TokenError::UnsupportedHeader(name));
             }
         }
-        let text = |name: &'static str| match self.header.get(name) {
+        let name = self.text("alg")?.ok_or(TokenError::Header("alg"))?;
+        let algorithm = algorithm(name).filter(|known| allowed.contains(known)).ok_or(TokenError::Algorithm)?;
+        match self.text("typ")?.is_some_and(|given| !types.iter().any(|known| known.eq_ignore_ascii_case(given))) {
+            true => Err(TokenError::Type),
+            false => Ok(algorithm),
+        }
+    }
+
+    fn text(&self, name: &'static str) -> Result<Option<&str>, TokenError> {
+        match self.header.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.as_str())),
             Some(_) => Err(TokenError::Header(name)),
-        };
-        let name = text("alg")?.ok_or(TokenError::Header("alg"))?;
-        let algorithm = algorithm(name).filter(|known| allowed.contains(known)).ok_or(TokenError::Algorithm)?;
-        let types = ["JWT", "at+jwt", "application/at+jwt"];
-        if text("typ")?.is_some_and(|given| !types.iter().any(|known| known.eq_ignore_ascii_case(given))) {
-            return Err(TokenError::Type);
         }
-        Ok((algorithm, text("kid")?))
     }
 
     /// The claims, if this key made the signature.

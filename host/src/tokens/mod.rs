@@ -13,7 +13,9 @@
 //! | `keys`, `introspect`, `cache` | keys from a file or URL; answers of the issuer |
 //! | `claims`, `settings` | what a good token says; what it has to look like |
 //! | `open` | issuers from the configuration and its files |
+//! | `signing`, `assertion` | what this host signs itself; what clients sign to prove who they are |
 
+mod assertion;
 mod cache;
 mod claims;
 pub mod error;
@@ -24,8 +26,11 @@ mod jwt;
 mod keys;
 mod open;
 mod settings;
+mod signing;
 
 use chartgate_model::Subject;
+
+pub(crate) use assertion::{CLIENT_ALGORITHMS, ClientKeys, Expected, check_client_keys, claimed_client};
 
 pub use crate::outbound::UrlError;
 pub(crate) use crate::outbound::check_url;
@@ -33,6 +38,7 @@ pub use error::{JwksError, TokenConfigError, TokenError};
 pub use issuers::Issuers;
 pub use jsonwebtoken::Algorithm;
 pub use settings::{Binding, ClaimNames, ClaimPath, MAX_LEEWAY_S, TokenConfig};
+pub use signing::{SigningError, SigningKey};
 
 /// All algorithms a token can be allowed to use, by their names in headers and keys.
 pub(crate) const ALGORITHMS: [(&str, Algorithm); 9] = [

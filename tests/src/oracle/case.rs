@@ -172,6 +172,7 @@ impl Case {
             caller: &Caller::local(),
             bases: &[FhirBase { name: "default".into(), url: BASE.into(), version: self.fhir_version.clone() }],
             tokens: None,
+            smart: None,
             system: true,
             limits: LIMITS.get_or_init(Limits::default),
             now: Millis::parse(&self.now).map_err(|error| error.to_string())?,

@@ -1,0 +1,571 @@
+//! From a request to a code: each step the flow takes, and who has to do something before the next.
+
+use chartgate_model::{GrantRequest, Millis};
+use serde::{Deserialize, Serialize};
+
+use super::account::{self, Account, Identity};
+use super::client::Client;
+use super::error::{AuthorizeError, ErrorCode};
+use super::flow::{Asked, Chosen, Flow, SignedIn};
+use super::form::Form;
+use super::launch::LaunchContext;
+use super::request::{self, Return};
+use super::secret::{Secret, digest};
+use super::settings::{CODE_MS, FLOW_MS};
+use super::{Server, consent, scopes};
+use crate::grant::{GrantAnswer, Granted, Stage};
+use crate::store::StoreError;
+use crate::store::oauth::{ApprovalRow, FlowRow, GrantRow, NewGrant, SessionRow};
+
+/// A flow that nobody has claimed yet.
+const UNCLAIMED: [u8; 32] = [0; 32];
+/// The longest list of charts to choose from that is shown.
+pub(super) const CHOICES_MAX: usize = 100;
+
+/// Who comes with a request: a browser with its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// the flow, as its pages name it
+    pub flow: String,
+    /// the browser's session
+    pub session: SessionRow,
+}
+
+/// Where the browser goes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// to a page, by its path: `login`, `choose`, `approve`
+    Page(&'static str),
+    /// back to the app
+    Back(String),
+}
+
+/// A request that was taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// the flow, as its pages name it
+    pub flow: Secret,
+}
+
+/// One way to go on: as whom, for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) identity: Identity,
+    pub(super) patient: Option<String>,
+}
+
+/// All ways to go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Choices {
+    pub(super) listed: Vec<Choice>,
+    /// identities who reach more patients than can be listed: one has to be named
+    pub(super) unlisted: Vec<Identity>,
+    /// why there is none
+    refused: Option<String>,
+}
+
+/// What a grant is remembered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct GrantBody {
+    pub(super) identity: Identity,
+    pub(super) scope: String,
+    pub(super) patient: Option<String>,
+    /// of a launch
+    pub(super) launch: Option<LaunchContext>,
+    pub(super) nonce: Option<String>,
+    /// when the user signed in, milliseconds since 1970
+    pub(super) auth_ms: u64,
+    /// the app asked how long ago that was
+    pub(super) tell_auth: bool,
+    /// digest of the release that granted
+    pub(super) release: String,
+    /// the decision
+    pub(super) decision: String,
+    /// from it and a refresh token the next one follows
+    pub(super) seed: String,
+}
+
+/// What a code is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CodeBody {
+    pub(super) redirect_uri: String,
+    pub(super) challenge: String,
+}
+
+/// What an approval is remembered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ApprovalBody {
+    pub(super) identity: Identity,
+    pub(super) scope: String,
+}
+
+impl Server {
+    /// Take up a request. `session` is the browser's; without one, whoever comes first with the flow claims it.
+    pub fn start_flow(&self, query: &[u8], session: Option<&SessionRow>) -> Result<Started, AuthorizeError> {
+        let form = Form::parse(query, &request::PARAMETERS).map_err(|e| AuthorizeError::Unreadable(e.to_string()))?;
+        let client = form.get("client_id").map(|id| self.client(id)).transpose()?.flatten();
+        let client = client.ok_or(AuthorizeError::Client)?;
+        let to = request::return_to(&form, &client)?;
+        let back = |(code, text): (ErrorCode, &str)| AuthorizeError::Back(to.clone(), code, text.to_owned());
+        let request = request::read(&form, &client, &self.settings, &to).map_err(back)?;
+        let launch = match &request.launch {
+            Some(launch) => {
+                let text = "`launch` is unknown, used, too old or not of this app";
+                Some(self.spend_launch(launch, &client)?.ok_or_else(|| back((ErrorCode::InvalidRequest, text)))?)
+            }
+            // SMART: `launch` asks for the context of a launch there is none of.
+            None if scopes::has(&request.scope, "launch") && !scopes::has(&request.scope, "launch/patient") => {
+                return Err(back((ErrorCode::InvalidRequest, "`launch` is missing, and `scope` asks for its context")));
+            }
+            None => None,
+        };
+        let flow = Flow::SignIn(Asked { request, launch, at_ms: self.now().0 });
+        let secret = Secret::draw(&self.edge)?;
+        let row = FlowRow {
+            id: secret.digest(),
+            session: session.map_or(UNCLAIMED, |session| session.id),
+            body: serde_json::to_string(&flow)?,
+            expires: self.now().plus_ms(FLOW_MS),
+        };
+        self.store.begin_flow(&row)?;
+        Ok(Started { flow: secret })
+    }
+
+    fn spend_launch(&self, launch: &str, client: &Client) -> Result<Option<LaunchContext>, AuthorizeError> {
+        let body = self.store.spend_launch(&self.settings.tenant, &digest(launch), &client.id, self.now())?;
+        Ok(body.map(|body| serde_json::from_str(&body)).transpose()?)
+    }
+
+    /// Let a browser claim a flow that came without its cookie.
+    pub fn claim_flow(&self, visit: &Visit) -> Result<(), AuthorizeError> {
+        let row = self.store.flow(&digest(&visit.flow), &UNCLAIMED, self.now())?.ok_or(AuthorizeError::NoFlow)?;
+        match self.store.claim_flow(&row.id, &UNCLAIMED, &visit.session.id)? {
+            true => Ok(()),
+            false => Err(AuthorizeError::NoFlow),
+        }
+    }
+
+    /// The flow of a browser.
+    pub(super) fn flow(&self, visit: &Visit) -> Result<(FlowRow, Flow), AuthorizeError> {
+        let row = self.store.flow(&digest(&visit.flow), &visit.session.id, self.now())?;
+        let row = row.ok_or(AuthorizeError::NoFlow)?;
+        let flow = serde_json::from_str(&row.body)?;
+        Ok((row, flow))
+    }
+
+    /// Go as far as can be gone without asking anybody.
+    pub async fn advance(&self, visit: &Visit) -> Result<Next, AuthorizeError> {
+        loop {
+            let (row, flow) = self.flow(visit)?;
+            // SECURITY: a flow goes on only for the account it began with.
+            let signed_in = visit.session.account.as_ref();
+            let flow = match flow.account() {
+                Some(account) if signed_in.is_none_or(|(name, _)| name != account) => flow.again(),
+                _ => flow,
+            };
+            let asked = flow.asked().clone();
+            let asks = |code, text: &str| self.end(&row, &asked, code, text);
+            let next = match flow {
+                Flow::SignIn(asked) => match self.signed_in(asked, signed_in) {
+                    Ok(signed_in) => Flow::Choose(signed_in),
+                    Err(asked) if asked.request.prompt.none => {
+                        return asks(ErrorCode::LoginRequired, "nobody is signed in");
+                    }
+                    Err(_) => return Ok(Next::Page("login")),
+                },
+                Flow::Choose(signed_in) => {
+                    let choices = self.choices(&signed_in).await.map_err(|code| self.failed(&asked, code))?;
+                    let plain = !asked.request.prompt.select && choices.unlisted.is_empty();
+                    match choices.listed.as_slice() {
+                        [] if choices.unlisted.is_empty() => {
+                            let reason = choices.refused.unwrap_or_default();
+                            tracing::info!(client = %asked.request.client, %reason, "nothing can be granted");
+                            return asks(ErrorCode::AccessDenied, "this app cannot be used with this account");
+                        }
+                        [only] if plain => Flow::Approve(signed_in.chosen(only.identity.clone(), only.patient.clone())),
+                        _ if asked.request.prompt.none => {
+                            return asks(ErrorCode::InteractionRequired, "somebody has to choose a patient");
+                        }
+                        _ => return Ok(Next::Page("choose")),
+                    }
+                }
+                Flow::Approve(chosen) => match self.remembered(&chosen).await? {
+                    Some(scope) => return self.finish(&row, chosen, &scope, &visit.session).await,
+                    None if asked.request.prompt.none => {
+                        return asks(ErrorCode::ConsentRequired, "this is not approved yet");
+                    }
+                    None => return Ok(Next::Page("approve")),
+                },
+            };
+            if !self.store.advance_flow(&row, &serde_json::to_string(&next)?)? {
+                return Err(AuthorizeError::NoFlow);
+            }
+        }
+    }
+
+    fn signed_in(&self, asked: Asked, session: Option<&(String, Millis)>) -> Result<SignedIn, Asked> {
+        match session {
+            Some((account, auth)) => asked.signed_in(account, *auth, self.now()),
+            None => Err(asked),
+        }
+    }
+
+    /// The account of a name, if it is open.
+    pub(super) fn account(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        let row = self.store.account(&self.settings.tenant, name)?;
+        let unreadable = |_| StoreError::Unreadable { column: "accounts.body" };
+        let account = row.map(|row| serde_json::from_str::<Account>(&row.body).map_err(unreadable)).transpose()?;
+        Ok(account.filter(|account| !account.closed))
+    }
+
+    /// As whom and for whom this could go on, by the policy and the facts of now.
+    pub(super) async fn choices(&self, signed_in: &SignedIn) -> Result<Choices, ErrorCode> {
+        let failed = |_| ErrorCode::ServerError;
+        let asked = &signed_in.asked;
+        let client = self.client(&asked.request.client).map_err(failed)?.ok_or(ErrorCode::UnauthorizedClient)?;
+        let account = self.account(&signed_in.account).map_err(failed)?.ok_or(ErrorCode::AccessDenied)?;
+        let mut choices = Choices::default();
+        for identity in signed_in.identities(&account).filter(|identity| client.kind.serves(identity.kind.into())) {
+            let patient = asked.launch.as_ref().and_then(|launch| launch.patient.clone());
+            let request = self.grant_request(&asked.request.client, identity, &asked.request.scope, patient);
+            match self.ask(Stage::Look, &request).await {
+                GrantAnswer::Granted(granted) => choices
+                    .listed
+                    .push(Choice { identity: identity.clone(), patient: granted.patient().map(str::to_owned) }),
+                GrantAnswer::Choose { patients, more } => {
+                    let choice = |patient| Choice { identity: identity.clone(), patient: Some(patient) };
+                    choices.listed.extend(patients.into_iter().take(CHOICES_MAX).map(choice));
+                    choices.unlisted.extend(more.then(|| identity.clone()));
+                }
+                GrantAnswer::Refused { reason } => choices.refused = Some(reason),
+                GrantAnswer::Indeterminate { .. } => return Err(ErrorCode::TemporarilyUnavailable),
+            }
+        }
+        Ok(choices)
+    }
+
+    /// Take up a choice: one of those listed, or a patient named by somebody who reaches too many to list.
+    pub async fn choose(&self, visit: &Visit, choice: &str, named: Option<&str>) -> Result<bool, AuthorizeError> {
+        let (row, flow) = self.flow(visit)?;
+        let Flow::Choose(signed_in) = flow else { return Ok(true) };
+        let asked = signed_in.asked.clone();
+        let choices = self.choices(&signed_in).await.map_err(|code| self.failed(&asked, code))?;
+        let found = match choice.strip_prefix('n') {
+            Some(at) => {
+                let identity = at.parse::<usize>().ok().and_then(|at| choices.unlisted.get(at).cloned());
+                let named = named.map(str::trim).filter(|id| super::launch::is_id(id));
+                identity.zip(named).map(|(identity, id)| Choice { identity, patient: Some(id.to_owned()) })
+            }
+            None => choice.parse::<usize>().ok().and_then(|at| choices.listed.get(at).cloned()),
+        };
+        let Some(Choice { identity, patient }) = found else { return Ok(false) };
+        let request = self.grant_request(&asked.request.client, &identity, &asked.request.scope, patient.clone());
+        match self.ask(Stage::Look, &request).await {
+            GrantAnswer::Granted(_) => {}
+            GrantAnswer::Refused { .. } | GrantAnswer::Choose { .. } => return Ok(false),
+            GrantAnswer::Indeterminate { .. } => return Err(self.failed(&asked, ErrorCode::TemporarilyUnavailable)),
+        }
+        let next = serde_json::to_string(&Flow::Approve(signed_in.chosen(identity, patient)))?;
+        self.store.advance_flow(&row, &next)?;
+        Ok(true)
+    }
+
+    /// What was approved before, if it covers all that is asked now.
+    async fn remembered(&self, chosen: &Chosen) -> Result<Option<String>, AuthorizeError> {
+        let Chosen { signed_in, identity, patient } = chosen;
+        let asked = &signed_in.asked;
+        let client = self.client(&asked.request.client)?.ok_or(AuthorizeError::Client)?;
+        if asked.request.prompt.consent || !client.may_be_remembered(&asked.request.redirect_uri) {
+            return Ok(None);
+        }
+        let (tenant, patient_key) = (&self.settings.tenant, patient.as_deref().unwrap_or_default());
+        let found = self.store.approval(tenant, &signed_in.account, &client.id, &identity.user, patient_key)?;
+        let Some(approval) = found else { return Ok(None) };
+        let body: ApprovalBody = serde_json::from_str(&approval.body)?;
+        let look = self.look(chosen).await?;
+        let Some(granted) = look else { return Ok(None) };
+        Ok(scopes::is_within(granted.scope(), &body.scope).then(|| granted.scope().to_owned()))
+    }
+
+    /// What could be granted now, to be shown; `None` when nothing can.
+    pub(super) async fn look(&self, chosen: &Chosen) -> Result<Option<Granted>, AuthorizeError> {
+        let request = self.request_of(chosen, &chosen.signed_in.asked.request.scope);
+        match self.ask(Stage::Look, &request).await {
+            GrantAnswer::Granted(granted) => Ok(Some(granted)),
+            GrantAnswer::Refused { .. } | GrantAnswer::Choose { .. } => Ok(None),
+            GrantAnswer::Indeterminate { .. } => {
+                Err(self.failed(&chosen.signed_in.asked, ErrorCode::TemporarilyUnavailable))
+            }
+        }
+    }
+
+    /// Take up an approval, or a refusal. `ticked` and `parts` are the boxes.
+    pub async fn approve(
+        &self,
+        visit: &Visit,
+        allow: bool,
+        ticked: &[String],
+        parts: &[String],
+    ) -> Result<Next, AuthorizeError> {
+        let (row, flow) = self.flow(visit)?;
+        let Flow::Approve(chosen) = flow else { return self.advance(visit).await };
+        let asked = chosen.signed_in.asked.clone();
+        if visit.session.account.as_ref().is_none_or(|(name, _)| *name != chosen.signed_in.account) {
+            return self.advance(visit).await;
+        }
+        if !allow {
+            return self.end(&row, &asked, ErrorCode::AccessDenied, "the user did not approve");
+        }
+        let Some(granted) = self.look(&chosen).await? else {
+            return self.end(&row, &asked, ErrorCode::AccessDenied, "nothing of this can be had any more");
+        };
+        let items = consent::items(granted.scope());
+        let scope = consent::approved(&items, ticked, parts);
+        let was_anything = consent::is_anything(granted.scope());
+        if scope.is_empty() || (was_anything && !consent::is_anything(&scope)) {
+            return self.end(&row, &asked, ErrorCode::AccessDenied, "the user approved nothing of this");
+        }
+        self.finish(&row, chosen, &scope, &visit.session).await
+    }
+
+    /// Grant, and send the browser back with a code.
+    async fn finish(
+        &self,
+        row: &FlowRow,
+        chosen: Chosen,
+        scope: &str,
+        session: &SessionRow,
+    ) -> Result<Next, AuthorizeError> {
+        let asked = chosen.signed_in.asked.clone();
+        let granted = match self.ask(Stage::Approval, &self.request_of(&chosen, scope)).await {
+            GrantAnswer::Granted(granted) => granted,
+            GrantAnswer::Refused { .. } | GrantAnswer::Choose { .. } => {
+                return self.end(row, &asked, ErrorCode::AccessDenied, "this cannot be granted");
+            }
+            GrantAnswer::Indeterminate { .. } => return Err(self.failed(&asked, ErrorCode::TemporarilyUnavailable)),
+        };
+        let code = Secret::draw(&self.edge)?;
+        let new = self.new_grant(&chosen, &granted, &code, session)?;
+        if !self.store.finish_flow(&self.settings.tenant, row, &new)? {
+            return Err(AuthorizeError::NoFlow);
+        }
+        Ok(Next::Back(self.back(&asked, &[("code", code.text())])))
+    }
+
+    fn new_grant(
+        &self,
+        chosen: &Chosen,
+        granted: &Granted,
+        code: &Secret,
+        session: &SessionRow,
+    ) -> Result<NewGrant, AuthorizeError> {
+        let (now, request) = (self.now(), &chosen.signed_in.asked.request);
+        let identity = chosen.identity.clone();
+        let body = GrantBody {
+            identity: identity.clone(),
+            scope: granted.scope().to_owned(),
+            patient: granted.patient().map(str::to_owned),
+            launch: chosen.signed_in.asked.launch.clone(),
+            nonce: request.nonce.clone(),
+            auth_ms: chosen.signed_in.auth_ms,
+            tell_auth: request.max_age_s.is_some(),
+            release: granted.release().to_owned(),
+            decision: granted.id().to_owned(),
+            seed: Secret::draw(&self.edge)?.text().to_owned(),
+        };
+        // Offline access outlives the session, online access ends with it, and without either nothing is left when
+        // the access token ends.
+        let online = scopes::has(granted.scope(), "online_access") && !scopes::has(granted.scope(), "offline_access");
+        let grant = GrantRow {
+            id: (self.edge.new_id)(),
+            approval: String::new(),
+            account: chosen.signed_in.account.clone(),
+            client: request.client.clone(),
+            user: identity.user.clone(),
+            session: online.then_some(session.id),
+            body: serde_json::to_string(&body)?,
+            created: now,
+            used: now,
+            expires: now.plus_ms(CODE_MS),
+            revoked: None,
+        };
+        let approval = ApprovalRow {
+            id: (self.edge.new_id)(),
+            account: chosen.signed_in.account.clone(),
+            client: request.client.clone(),
+            user: identity.user.clone(),
+            patient: granted.patient().unwrap_or_default().to_owned(),
+            body: serde_json::to_string(&ApprovalBody { identity, scope: granted.scope().to_owned() })?,
+            approved: now,
+        };
+        let bound = CodeBody { redirect_uri: request.redirect_uri.clone(), challenge: request.challenge.clone() };
+        Ok(NewGrant {
+            approval,
+            grant,
+            code: code.digest(),
+            code_body: serde_json::to_string(&bound)?,
+            code_expires: now.plus_ms(CODE_MS),
+        })
+    }
+
+    fn request_of(&self, chosen: &Chosen, scope: &str) -> GrantRequest {
+        let client = &chosen.signed_in.asked.request.client;
+        self.grant_request(client, &chosen.identity, scope, chosen.patient.clone())
+    }
+
+    pub(super) fn grant_request(
+        &self,
+        client: &str,
+        identity: &Identity,
+        scope: &str,
+        patient: Option<String>,
+    ) -> GrantRequest {
+        GrantRequest {
+            tenant: self.settings.tenant.clone(),
+            base: self.settings.base.clone(),
+            kind: identity.kind.into(),
+            user: identity.user.clone(),
+            client: client.to_owned(),
+            scope: scope.to_owned(),
+            patient,
+            explain: false,
+            now: self.now(),
+        }
+    }
+
+    pub(super) async fn ask(&self, stage: Stage, request: &GrantRequest) -> GrantAnswer {
+        self.decider.grant((self.edge.new_id)(), stage, request).await
+    }
+
+    /// End a flow with an error the app hears of.
+    fn end(&self, row: &FlowRow, asked: &Asked, code: ErrorCode, text: &str) -> Result<Next, AuthorizeError> {
+        self.store.end_flow(row)?;
+        Ok(Next::Back(self.back_with_error(&to(asked), code, text)))
+    }
+
+    fn failed(&self, asked: &Asked, code: ErrorCode) -> AuthorizeError {
+        AuthorizeError::Back(to(asked), code, "no decision could be reached".into())
+    }
+
+    /// The address an error goes to.
+    pub fn back_with_error(&self, to: &Return, code: ErrorCode, text: &str) -> String {
+        let mut pairs = vec![("error", code.code()), ("error_description", text)];
+        pairs.extend(to.state.as_deref().map(|state| ("state", state)));
+        pairs.push(("iss", &self.settings.issuer));
+        with_query(&to.redirect_uri, &pairs)
+    }
+
+    /// The address a code goes to (RFC 6749, section 4.1.2; `iss` by RFC 9207).
+    fn back(&self, asked: &Asked, pairs: &[(&str, &str)]) -> String {
+        let mut pairs = pairs.to_vec();
+        pairs.push(("state", &asked.request.state));
+        pairs.push(("iss", &self.settings.issuer));
+        with_query(&asked.request.redirect_uri, &pairs)
+    }
+
+    /// Sign in: a session of its own for who has the password.
+    pub async fn sign_in(
+        &self,
+        visit: &Visit,
+        name: &str,
+        password: &str,
+        address: std::net::IpAddr,
+    ) -> Result<Option<Secret>, SignInError> {
+        if !self.throttle.sign_in(&name.to_lowercase(), address) {
+            return Err(SignInError::TooOften);
+        }
+        let name = account::name(name).unwrap_or_default();
+        let row = self.store.account(&self.settings.tenant, &name)?;
+        let password = password.to_owned();
+        let (row, matches) = tokio::task::spawn_blocking(move || {
+            let matches = account::verify(row.as_ref(), &password);
+            (row, matches)
+        })
+        .await
+        .map_err(|_| SignInError::Failed)?;
+        let open = match row.filter(|_| matches) {
+            Some(row) => self.account(&row.name)?.is_some(),
+            None => false,
+        };
+        if !open {
+            return Ok(None);
+        }
+        Ok(Some(self.begin_session(Some(&name), Some(&visit.session))?.0))
+    }
+
+    /// A new session: of nobody, or of somebody who signed in, in place of the one before.
+    pub fn begin_session(
+        &self,
+        account: Option<&str>,
+        before: Option<&SessionRow>,
+    ) -> Result<(Secret, SessionRow), SignInError> {
+        let (now, secret) = (self.now(), Secret::draw(&self.edge).map_err(|_| SignInError::Failed)?);
+        let csrf = Secret::draw(&self.edge).map_err(|_| SignInError::Failed)?;
+        let session = SessionRow {
+            id: secret.digest(),
+            account: account.map(|name| (name.to_owned(), now)),
+            csrf: csrf.text().to_owned(),
+            expires: now.plus_ms(self.settings.session_ms),
+        };
+        self.store.begin_session(&self.settings.tenant, &session, before.map(|before| &before.id))?;
+        Ok((secret, session))
+    }
+
+    /// The session of a cookie.
+    pub fn session(&self, cookie: &str) -> Result<Option<SessionRow>, StoreError> {
+        self.store.session(&self.settings.tenant, &digest(cookie), self.now())
+    }
+
+    /// Sign out.
+    pub fn end_session(&self, session: &SessionRow) -> Result<(), StoreError> {
+        self.store.end_session(&session.id, self.now())
+    }
+}
+
+/// Nobody is signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// too many tries
+    #[error("there were too many tries")]
+    TooOften,
+    /// it failed here
+    #[error("signing in failed here")]
+    Failed,
+    /// the database
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn to(asked: &Asked) -> Return {
+    Return { redirect_uri: asked.request.redirect_uri.clone(), state: Some(asked.request.state.clone()) }
+}
+
+/// An address with more in its query: what was there stays as it was.
+fn with_query(address: &str, pairs: &[(&str, &str)]) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let join = if !address.contains('?') {
+        "?"
+    } else if address.ends_with(['?', '&']) {
+        ""
+    } else {
+        "&"
+    };
+    format!("{address}{join}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_query;
+
+    #[test]
+    fn an_address_keeps_its_own_query() {
+        for (address, expected) in [
+            ("https://app.example/cb", "https://app.example/cb?code=a+b%26c"),
+            ("https://app.example/cb?x=1", "https://app.example/cb?x=1&code=a+b%26c"),
+            ("https://app.example/cb?", "https://app.example/cb?code=a+b%26c"),
+            ("com.example.app:/cb", "com.example.app:/cb?code=a+b%26c"),
+        ] {
+            assert_eq!(with_query(address, &[("code", "a b&c")]), expected);
+        }
+    }
+}

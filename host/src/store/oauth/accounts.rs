@@ -1,0 +1,241 @@
+//! Who can sign in: accounts, codes to enrol with, and sessions.
+
+use chartgate_model::Millis;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{Digest, column, time};
+use crate::store::{Store, StoreError};
+
+/// A local account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRow {
+    /// what it signs in with, lower case
+    pub name: String,
+    /// Argon2id, PHC string
+    pub password: String,
+    /// the rest, JSON
+    pub body: String,
+}
+
+/// A code that lets one person make an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolmentRow {
+    /// whom it is for, JSON
+    pub body: String,
+    /// how often it was tried with somebody else's details
+    pub failures: u32,
+    /// when it ends
+    pub expires: Millis,
+}
+
+/// A browser's session, signed in or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// SHA-256 of its cookie
+    pub id: Digest,
+    /// who signed in, and when
+    pub account: Option<(String, Millis)>,
+    /// what its forms carry
+    pub csrf: String,
+    /// when it ends
+    pub expires: Millis,
+}
+
+impl Store {
+    /// Make an account; false when the name is taken.
+    pub fn add_account(&self, tenant: &str, account: &AccountRow, now: Millis) -> Result<bool, StoreError> {
+        self.write(|transaction| insert_account(transaction, tenant, account, now))
+    }
+
+    /// Make an account with a code that is spent on it: false when the name is taken, and then the code is not spent.
+    pub fn enrol(&self, tenant: &str, code: &Digest, account: &AccountRow, now: Millis) -> Result<bool, StoreError> {
+        self.write(|transaction| {
+            let free = "SELECT count(*) FROM accounts WHERE tenant = ?1 AND name = ?2";
+            let taken: i64 = transaction.query_row(free, params![tenant, account.name], |row| row.get(0))?;
+            if taken > 0 {
+                return Ok(false);
+            }
+            let sql = "UPDATE enrolments SET used_ms = ?3 WHERE tenant = ?1 AND code = ?2 AND used_ms IS NULL \
+                       AND expires_ms > ?3";
+            let spent = transaction.execute(sql, params![tenant, code, column(now)?])?;
+            if spent == 0 { Ok(false) } else { insert_account(transaction, tenant, account, now) }
+        })
+    }
+
+    /// Change an account: its password, its body.
+    pub fn change_account(&self, tenant: &str, account: &AccountRow, now: Millis) -> Result<bool, StoreError> {
+        self.write(|transaction| {
+            let sql = "UPDATE accounts SET password = ?3, body = ?4, updated_ms = ?5 WHERE tenant = ?1 AND name = ?2";
+            let AccountRow { name, password, body } = account;
+            Ok(transaction.execute(sql, params![tenant, name, password, body, column(now)?])? > 0)
+        })
+    }
+
+    /// An account.
+    pub fn account(&self, tenant: &str, name: &str) -> Result<Option<AccountRow>, StoreError> {
+        self.read(|transaction| {
+            let sql = "SELECT name, password, body FROM accounts WHERE tenant = ?1 AND name = ?2";
+            let read = |row: &rusqlite::Row<'_>| {
+                Ok(AccountRow { name: row.get(0)?, password: row.get(1)?, body: row.get(2)? })
+            };
+            Ok(transaction.prepare_cached(sql)?.query_row(params![tenant, name], read).optional()?)
+        })
+    }
+
+    /// All accounts, by name.
+    pub fn accounts(&self, tenant: &str) -> Result<Vec<AccountRow>, StoreError> {
+        self.read(|transaction| {
+            let sql = "SELECT name, password, body FROM accounts WHERE tenant = ?1 ORDER BY name";
+            let mut statement = transaction.prepare_cached(sql)?;
+            let rows = statement.query_map(params![tenant], |row| {
+                Ok(AccountRow { name: row.get(0)?, password: row.get(1)?, body: row.get(2)? })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Take an account away, with its sessions and everything granted by it. Whether it was there.
+    pub fn delete_account(&self, tenant: &str, name: &str, now: Millis) -> Result<bool, StoreError> {
+        self.write(|transaction| {
+            let both = params![tenant, name];
+            let gone = transaction.execute("DELETE FROM accounts WHERE tenant = ?1 AND name = ?2", both)?;
+            end_all(transaction, tenant, name, now)?;
+            transaction.execute("DELETE FROM approvals WHERE tenant = ?1 AND account = ?2", both)?;
+            Ok(gone > 0)
+        })
+    }
+
+    /// End every session and every grant of an account: its password may be known to others.
+    pub fn end_account(&self, tenant: &str, name: &str, now: Millis) -> Result<(), StoreError> {
+        self.write(|transaction| end_all(transaction, tenant, name, now))
+    }
+
+    /// Keep what people call a patient: for pages, and never for a decision.
+    pub fn put_label(&self, tenant: &str, patient: &str, label: &str) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let sql = "INSERT OR REPLACE INTO labels (tenant, patient, label) VALUES (?1, ?2, ?3)";
+            transaction.execute(sql, params![tenant, patient, label])?;
+            Ok(())
+        })
+    }
+
+    /// What people call a patient.
+    pub fn label(&self, tenant: &str, patient: &str) -> Result<Option<String>, StoreError> {
+        self.read(|transaction| {
+            let sql = "SELECT label FROM labels WHERE tenant = ?1 AND patient = ?2";
+            Ok(transaction.prepare_cached(sql)?.query_row(params![tenant, patient], |row| row.get(0)).optional()?)
+        })
+    }
+
+    /// Issue a code to enrol with.
+    pub fn add_enrolment(&self, tenant: &str, code: &Digest, row: &EnrolmentRow) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let sql = "INSERT INTO enrolments (tenant, code, body, failures, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
+            transaction.execute(sql, params![tenant, code, row.body, row.failures, column(row.expires)?])?;
+            Ok(())
+        })
+    }
+
+    /// A code that has neither ended nor been used.
+    pub fn enrolment(&self, tenant: &str, code: &Digest, now: Millis) -> Result<Option<EnrolmentRow>, StoreError> {
+        self.read(|transaction| {
+            let sql = "SELECT body, failures, expires_ms FROM enrolments WHERE tenant = ?1 AND code = ?2 \
+                       AND used_ms IS NULL AND expires_ms > ?3";
+            let found = transaction
+                .prepare_cached(sql)?
+                .query_row(params![tenant, code, column(now)?], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?))
+                })
+                .optional()?;
+            found.map(|(body, failures, end)| Ok(EnrolmentRow { body, failures, expires: time(end)? })).transpose()
+        })
+    }
+
+    /// Count a try with the wrong details.
+    pub fn enrolment_failed(&self, tenant: &str, code: &Digest) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let sql = "UPDATE enrolments SET failures = failures + 1 WHERE tenant = ?1 AND code = ?2";
+            transaction.execute(sql, params![tenant, code])?;
+            Ok(())
+        })
+    }
+
+    /// Begin a session; with `instead_of`, that one ends and its flows go on in the new one.
+    ///
+    /// SECURITY: who signs in gets a session nobody knew before, so that a planted cookie is worth nothing.
+    pub fn begin_session(
+        &self,
+        tenant: &str,
+        session: &SessionRow,
+        instead_of: Option<&Digest>,
+    ) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let (account, auth) = match &session.account {
+                Some((name, at)) => (Some(name), Some(column(*at)?)),
+                None => (None, None),
+            };
+            transaction.execute(
+                "INSERT INTO sessions (id, tenant, account, auth_ms, csrf, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![session.id, tenant, account, auth, session.csrf, column(session.expires)?],
+            )?;
+            if let Some(old) = instead_of {
+                transaction.execute("UPDATE flows SET session = ?2 WHERE session = ?1", params![old, session.id])?;
+                transaction.execute("UPDATE grants SET session = ?2 WHERE session = ?1", params![old, session.id])?;
+                transaction.execute("DELETE FROM sessions WHERE id = ?1", params![old])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A session that has not ended.
+    pub fn session(&self, tenant: &str, id: &Digest, now: Millis) -> Result<Option<SessionRow>, StoreError> {
+        self.read(|transaction| {
+            let sql = "SELECT account, auth_ms, csrf, expires_ms FROM sessions WHERE tenant = ?1 AND id = ?2 \
+                       AND expires_ms > ?3";
+            let found = transaction
+                .prepare_cached(sql)?
+                .query_row(params![tenant, id, column(now)?], |row| {
+                    Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?, row.get(2)?, row.get::<_, i64>(3)?))
+                })
+                .optional()?;
+            let Some((account, auth, csrf, expires)) = found else { return Ok(None) };
+            let account: Option<String> = account;
+            let account = account.zip(auth).map(|(name, at)| Ok::<_, StoreError>((name, time(at)?))).transpose()?;
+            Ok(Some(SessionRow { id: *id, account, csrf, expires: time(expires)? }))
+        })
+    }
+
+    /// End a session: what was granted only for its time ends with it.
+    pub fn end_session(&self, id: &Digest, now: Millis) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            transaction.execute("DELETE FROM sessions WHERE id = ?1", params![id])?;
+            transaction.execute("DELETE FROM flows WHERE session = ?1", params![id])?;
+            transaction.execute(
+                "UPDATE grants SET revoked_ms = ?2 WHERE session = ?1 AND revoked_ms IS NULL",
+                params![id, column(now)?],
+            )?;
+            Ok(())
+        })
+    }
+}
+
+fn insert_account(
+    transaction: &rusqlite::Transaction<'_>,
+    tenant: &str,
+    account: &AccountRow,
+    now: Millis,
+) -> Result<bool, StoreError> {
+    let sql = "INSERT OR IGNORE INTO accounts (tenant, name, password, body, updated_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let AccountRow { name, password, body } = account;
+    Ok(transaction.execute(sql, params![tenant, name, password, body, column(now)?])? > 0)
+}
+
+fn end_all(transaction: &rusqlite::Transaction<'_>, tenant: &str, name: &str, now: Millis) -> Result<(), StoreError> {
+    let sessions = "DELETE FROM sessions WHERE tenant = ?1 AND account = ?2";
+    transaction.execute(sessions, params![tenant, name])?;
+    transaction.execute(
+        "UPDATE grants SET revoked_ms = ?3 WHERE tenant = ?1 AND account = ?2 AND revoked_ms IS NULL",
+        params![tenant, name, column(now)?],
+    )?;
+    Ok(())
+}
