@@ -2,6 +2,7 @@
 //!
 //! Exit code 0: done. 1: the answer is no. 2: usage or configuration.
 
+mod client;
 mod decide;
 mod demo;
 mod directory;
@@ -11,6 +12,7 @@ mod policy;
 mod records;
 mod serve;
 mod setup;
+mod user;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -37,6 +39,12 @@ enum Verb {
     /// Relationships between users and patients.
     #[command(subcommand)]
     Directory(directory::Verb),
+    /// Apps of the authorization server.
+    #[command(subcommand)]
+    Client(client::Verb),
+    /// Local accounts of the authorization server.
+    #[command(subcommand)]
+    User(user::Verb),
 }
 
 /// How a verb ended.
@@ -64,6 +72,8 @@ pub fn run() -> ExitCode {
         Verb::Decide(arguments) => decide::run(&arguments),
         Verb::Policy(verb) => policy::run(verb),
         Verb::Directory(verb) => directory::run(verb),
+        Verb::Client(verb) => client::run(verb),
+        Verb::User(verb) => user::run(verb),
     };
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,

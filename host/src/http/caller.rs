@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::http::problem::Problem;
 
 /// Rights of callers.
-pub const RIGHTS: [&str; 7] = ["decide", "filter", "vouch-subject", "vouch-facts", "explain", "simulate", "introspect"];
+pub const RIGHTS: [&str; 8] =
+    ["decide", "filter", "vouch-subject", "vouch-facts", "explain", "simulate", "introspect", "launch"];
 /// Roles of administrators. An auditor only reads.
 pub const ROLES: [&str; 3] = ["operator", "publisher", "auditor"];
 

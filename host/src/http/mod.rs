@@ -7,6 +7,7 @@ mod decide;
 mod health;
 mod json;
 mod judge;
+mod launches;
 mod oauth;
 mod openapi;
 pub(crate) mod people;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 
 pub use serve::{Bound, ServeError, bind, serve};
 pub use state::{Gate, State};
@@ -30,6 +31,7 @@ pub fn public(state: Arc<State>) -> Router {
     Router::new()
         .merge(oauth)
         .route("/v1/decide", post(decide::decide))
+        .route("/v1/launches", post(launches::create))
         .nest("/access", access())
         // Nesting leaves out the bare prefix with its slash.
         .route("/access/", any(authzen::no_route).layer(middleware::from_fn(authzen::echo)))
@@ -63,6 +65,13 @@ pub fn operations(state: Arc<State>) -> Router {
             get(admin::relationships::list).put(admin::relationships::put).delete(admin::relationships::delete),
         )
         .route("/admin/v1/relationships/bulk", put(admin::relationships::bulk))
+        .route("/admin/v1/smart/clients", get(admin::smart::clients).post(admin::smart::add_client))
+        .route("/admin/v1/smart/clients/{id}", delete(admin::smart::remove_client))
+        .route("/admin/v1/smart/clients/{id}/secret", post(admin::smart::rotate_client))
+        .route("/admin/v1/smart/users", get(admin::smart::users).post(admin::smart::add_user))
+        .route("/admin/v1/smart/users/{name}", delete(admin::smart::remove_user))
+        .route("/admin/v1/smart/enrolments", post(admin::smart::enrol))
+        .route("/admin/v1/smart/keys", post(admin::smart::rotate_key))
         .route("/admin/v1/{class}", get(admin::records::list).put(admin::records::put).delete(admin::records::delete))
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use crate::http::{admin, authzen, decide, health, people, problem, wire};
+use crate::http::{admin, authzen, decide, health, launches, people, problem, wire};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,7 +28,17 @@ use crate::http::{admin, authzen, decide, health, people, problem, wire};
         admin::relationships::bulk,
         admin::records::list,
         admin::records::put,
-        admin::records::delete
+        admin::records::delete,
+        launches::create,
+        admin::smart::clients,
+        admin::smart::add_client,
+        admin::smart::remove_client,
+        admin::smart::rotate_client,
+        admin::smart::users,
+        admin::smart::add_user,
+        admin::smart::remove_user,
+        admin::smart::enrol,
+        admin::smart::rotate_key
     ),
     components(schemas(
         wire::DecideBody,
@@ -49,7 +59,10 @@ use crate::http::{admin, authzen, decide, health, people, problem, wire};
         people::PatientBody,
         people::UserBody,
         people::ClientBody,
-        people::RestrictionBody
+        people::RestrictionBody,
+        launches::LaunchBody,
+        launches::LaunchCreated,
+        admin::smart::Rotation
     ))
 )]
 struct Document;

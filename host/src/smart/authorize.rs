@@ -541,7 +541,7 @@ fn to(asked: &Asked) -> Return {
 }
 
 /// An address with more in its query: what was there stays as it was.
-fn with_query(address: &str, pairs: &[(&str, &str)]) -> String {
+pub(super) fn with_query(address: &str, pairs: &[(&str, &str)]) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     let join = if !address.contains('?') {
         "?"

@@ -81,11 +81,6 @@ pub struct Claimed<'a> {
 }
 
 impl Server {
-    /// A code for one person, which the practice hands over; it ends at `expires`.
-    pub fn issue_enrolment(&self, enrolment: &Enrolment, expires: Millis) -> Result<Secret, EnrolError> {
-        issue(&self.store, &self.edge, &self.settings.tenant, enrolment, expires)
-    }
-
     /// Whether code and details belong together. All tries look alike from outside.
     pub fn check_enrolment(&self, claimed: &Claimed<'_>, address: IpAddr) -> Result<Enrolment, EnrolError> {
         if !self.throttle.enrol(address) {
@@ -131,7 +126,7 @@ impl Server {
 }
 
 /// Issue a code.
-pub(crate) fn issue(
+pub(super) fn issue(
     store: &crate::store::Store,
     edge: &crate::edge::Edge,
     tenant: &str,

@@ -78,7 +78,7 @@ impl From<KeyError> for super::error::OAuthError {
 }
 
 /// Sign with a new key from now on; answers its id.
-pub fn rotate(store: &Store, edge: &Edge) -> Result<String, StartError> {
+pub(super) fn rotate(store: &Store, edge: &Edge) -> Result<String, StartError> {
     let (id, now) = ((edge.new_id)(), (edge.now)());
     let forget = Millis(now.0.saturating_sub(SHOWN_MS));
     store.rotate_signing_key(&id, &SigningKey::generate()?, now, forget)?;

@@ -5,6 +5,7 @@
 //! | `request`, `form` | what an app asks for |
 //! | `flow`, `authorize` | how far a request is, and the steps on |
 //! | `launch` | what a record system opens an app on |
+//! | `admin` | registering apps, accounts and launches |
 //! | `account`, `enrol`, `throttle` | who signs in, who may make an account, how often they may try |
 //! | `consent`, `scopes` | what a person is asked, and what is left of it |
 //! | `client`, `authenticate` | registered apps, and their proof of who they are |
@@ -18,6 +19,7 @@
 //! a policy call makes. Nothing is kept that could be used if the database were read: secrets are kept as digests.
 
 pub mod account;
+pub mod admin;
 mod answer;
 mod authenticate;
 mod authorize;
@@ -49,9 +51,7 @@ pub use authenticate::Credentials;
 pub use authorize::{Next, SignInError, Started, Visit};
 pub use check::{Introspection, Verified};
 pub use discovery::{cors_of, openid_configuration, smart_configuration};
-pub(crate) use enrol::issue as issue_enrolment;
 pub use enrol::{Claimed, EnrolError, Enrolment};
-pub use keyring::rotate as rotate_key;
 pub use text::{Page, TextError};
 pub use token::{TOKEN_PARAMETERS, TokenResponse};
 
@@ -107,6 +107,11 @@ impl Server {
         })
     }
 
+    /// Who changes what this server knows.
+    pub fn registrar(&self) -> admin::Registrar<'_> {
+        admin::Registrar { store: &self.store, edge: &self.edge, tenant: &self.settings.tenant }
+    }
+
     /// How it behaves.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -128,6 +133,18 @@ impl Server {
         let read =
             |body: String| serde_json::from_str(&body).map_err(|_| StoreError::Unreadable { column: "clients.body" });
         self.store.clients(&self.settings.tenant)?.into_iter().map(read).collect()
+    }
+
+    /// Sign with a new key from now on; answers its id.
+    pub fn rotate_key(&self) -> Result<String, StartError> {
+        keyring::rotate(&self.store, &self.edge)
+    }
+
+    /// Where a record system opens an app, when the app has said where.
+    pub fn launch_url(&self, client: &str, launch: &str) -> Result<Option<String>, StoreError> {
+        let uri = self.client(client)?.and_then(|client| client.launch_uri);
+        let pairs = [("iss", self.settings.base.url.as_str()), ("launch", launch)];
+        Ok(uri.map(|uri| authorize::with_query(&uri, &pairs)))
     }
 
     /// Forget what has ended, and renew the signing key when it is old. To be called now and then.

@@ -4,6 +4,7 @@ pub mod records;
 pub mod relationships;
 pub mod releases;
 pub mod rollout;
+pub mod smart;
 
 use std::net::SocketAddr;
 

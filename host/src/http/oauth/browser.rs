@@ -28,7 +28,7 @@ pub(super) struct Browser {
     pub(super) server: Arc<Server>,
     pub(super) session: Option<SessionRow>,
     pub(super) address: IpAddr,
-    origin: Option<String>,
+    pub(super) origin: Option<String>,
 }
 
 /// Something that ends a request early: a page, most often.
