@@ -40,6 +40,7 @@ pub struct World {
     /// further TOML tables of the configuration file
     pub more: String,
     demo: bool,
+    port: u16,
     releases: AtomicU64,
 }
 
@@ -56,7 +57,7 @@ impl World {
         for folder in ["policies", "shelf", "keys", "data"] {
             std::fs::create_dir(root.path().join(folder)).unwrap();
         }
-        Self { root, more: String::new(), demo: false, releases: AtomicU64::new(0) }
+        Self { root, more: String::new(), demo: false, port: 0, releases: AtomicU64::new(0) }
     }
 
     /// With the release `smart-access@0.1.0`: the rules of this checkout in their strict settings.
@@ -74,6 +75,17 @@ impl World {
     /// The same, started with `--demo`.
     pub fn demo() -> Self {
         Self { demo: true, ..Self::with_rules() }
+    }
+
+    /// The same as an authorization server, with further members of its table; answers its issuer, too.
+    pub fn smart(more: &str) -> (Self, String) {
+        // An issuer has to be known before the host listens: somebody else may take the port in between, and then
+        // the host does not start.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let issuer = format!("http://127.0.0.1:{port}");
+        let mut world = Self { port, ..Self::with_rules() };
+        world.more = format!("[smart]\nissuer = {issuer:?}\nbehind_proxy = true\nallow_private = true\n{more}\n");
+        (world, issuer)
     }
 
     /// A path in the scratch folder.
@@ -103,10 +115,11 @@ impl World {
     /// The configuration file, written anew.
     pub fn config(&self) -> PathBuf {
         let file = self.path("chartgate.toml");
-        let all = ["decide", "vouch-subject", "vouch-facts", "explain", "simulate"];
+        let all = ["decide", "vouch-subject", "vouch-facts", "explain", "simulate", "introspect", "launch"];
         let mut text = format!(
-            "[listen]\npublic = \"127.0.0.1:0\"\noperations = \"127.0.0.1:0\"\n[data]\ndir = {:?}\n[policies]\ndir = {:?}\n\
+            "[listen]\npublic = \"127.0.0.1:{}\"\noperations = \"127.0.0.1:0\"\n[data]\ndir = {:?}\n[policies]\ndir = {:?}\n\
              trusted_keys = {:?}\n[fhir.default]\nurl = {BASE:?}\nversion = \"4.0.1\"\n",
+            self.port,
             self.data(),
             self.policies(),
             self.keys(),

@@ -3,6 +3,7 @@
 pub mod clinic_files;
 pub mod host;
 pub mod oracle;
+pub mod smart;
 pub mod tables;
 pub mod vectors;
 

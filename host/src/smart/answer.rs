@@ -43,7 +43,7 @@ impl Server {
         Ok(TokenResponse {
             access_token: text,
             token_type: "Bearer",
-            expires_in: access.expires.0.saturating_sub(now.0) / 1_000,
+            expires_in: access.expires.0.saturating_sub(access.issued.0) / 1_000,
             scope: granted.scope().to_owned(),
             refresh_token: refresh.map(|secret| secret.text().to_owned()),
             id_token: id_token.transpose()?,
