@@ -18,6 +18,7 @@ pub mod import;
 pub(crate) mod outbound;
 pub mod people;
 pub mod rollout;
+pub mod sandbox;
 pub mod smart;
 pub mod store;
 pub mod tokens;

@@ -5,7 +5,12 @@ use std::net::SocketAddr;
 use chartgate_model::{Millis, RecordClass, Relationship, Terms};
 
 use crate::config::{Config, FhirBaseConfig, Smart, ThemeConfig};
+use crate::edge::Edge;
+use crate::http::demo::{CALLBACK, CLIENT, PASSWORD, PROVIDER_CLIENT};
 use crate::people;
+use crate::smart::account::Account;
+use crate::smart::admin::{AdminError, NewClient, Registrar};
+use crate::smart::client::ClientKind;
 use crate::store::{Store, relationships};
 
 /// user, patient, kind, status
@@ -19,10 +24,14 @@ const PEOPLE: [(&str, &str, &str, &str); 6] = [
 ];
 
 /// class, id, members
-const RECORDS: [(RecordClass, &str, &str); 10] = [
+const RECORDS: [(RecordClass, &str, &str); 14] = [
     (RecordClass::Patient, "123", r#"{"birth_date":"1968-04-12","zone":"America/New_York"}"#),
     (RecordClass::Patient, "124", r#"{"birth_date":"2018-06-01","zone":"America/New_York"}"#),
     (RecordClass::Patient, "125", r#"{"birth_date":"1991-09-30","zone":"America/New_York"}"#),
+    (RecordClass::Patient, "126", r#"{"birth_date":"1986-01-20","zone":"America/New_York"}"#),
+    (RecordClass::User, "Patient/126", r#"{"roles":["patient"]}"#),
+    (RecordClass::Client, "sample-app", r#"{"kind":"patient"}"#),
+    (RecordClass::Client, "sample-provider-app", r#"{"kind":"provider"}"#),
     (RecordClass::User, "Practitioner/17", r#"{"roles":["provider"]}"#),
     (RecordClass::User, "Practitioner/18", r#"{"roles":["provider"]}"#),
     (RecordClass::User, "RelatedPerson/9", r#"{"roles":["proxy"]}"#),
@@ -45,8 +54,72 @@ pub(super) fn configure(config: &mut Config) {
     }
 }
 
-/// Put the sample people and relationships into the directory.
-pub(super) fn fill(store: &Store, now: Millis) -> anyhow::Result<()> {
+/// What the accounts of a demo sign in with, what they are called, and as whom they act.
+const ACCOUNTS: [(&str, &str, &[&str]); 3] = [
+    ("patient", "Patient 123", &["patient=Patient/123"]),
+    ("mother", "Patient 126", &["patient=Patient/126", "proxy=RelatedPerson/9"]),
+    ("physician", "Practitioner 17", &["provider=Practitioner/17"]),
+];
+/// What the pages call the patients of a demo.
+const LABELS: [(&str, &str); 4] = [
+    ("123", "Patient 123, an adult"),
+    ("124", "Patient 124, a child"),
+    ("125", "Patient 125, an adult"),
+    ("126", "Patient 126, an adult"),
+];
+/// The most a sample app may ask for.
+const SCOPE: &str = "openid fhirUser profile launch launch/patient offline_access online_access patient/*.rs user/*.rs";
+
+/// Put the sample people, relationships, accounts and apps into the database.
+pub(super) fn fill(store: &Store, edge: &Edge, config: &Config) -> anyhow::Result<()> {
+    people(store, (edge.now)())?;
+    match &config.smart {
+        Some(smart) => accounts(&Registrar { store, edge, tenant: &smart.tenant }, &smart.issuer),
+        None => Ok(()),
+    }
+}
+
+/// What is there from an earlier start stays as it is.
+fn accounts(registrar: &Registrar<'_>, issuer: &str) -> anyhow::Result<()> {
+    let kept = |result: Result<(), AdminError>| match result {
+        Err(AdminError::Taken(_)) => Ok(()),
+        other => other,
+    };
+    for (name, label, identities) in ACCOUNTS {
+        let identities = identities.iter().map(|identity| identity.parse()).collect::<Result<_, _>>();
+        let identities = identities.map_err(anyhow::Error::msg)?;
+        let account = Account { label: label.into(), identities, closed: false };
+        kept(registrar.add_account(name, PASSWORD, &account).map(drop))?;
+    }
+    for (patient, label) in LABELS {
+        registrar.store.put_label(registrar.tenant, patient, label)?;
+    }
+    for (id, name, kind) in [
+        (CLIENT, "Sample App", ClientKind::Patient),
+        (PROVIDER_CLIENT, "Sample App for Clinicians", ClientKind::Provider),
+    ] {
+        let app = NewClient {
+            id: Some(id.into()),
+            name: name.into(),
+            kind,
+            redirect_uris: vec![format!("{issuer}{CALLBACK}")],
+            scope: SCOPE.into(),
+            auth: "none".into(),
+            jwks: None,
+            jwks_uri: None,
+            issuer_only: false,
+            secret_days: None,
+            launch_uri: None,
+            origins: Vec::new(),
+            introspect: false,
+            policy_uri: None,
+        };
+        kept(registrar.add_client(app).map(drop))?;
+    }
+    Ok(())
+}
+
+fn people(store: &Store, now: Millis) -> anyhow::Result<()> {
     for (class, id, members) in RECORDS {
         let record = people::record(class, id, relationships::SOURCE, serde_json::from_str(members)?)?;
         store.put_record("default", &record, now)?;
@@ -81,7 +154,8 @@ pub(super) fn invite(public: SocketAddr) {
     let search = format!(
         r#"{{"request":{{"method":"GET","url":"/Observation?category=laboratory"}},{subject},"obligations":["search-narrowing"]}}"#
     );
-    println!("\nPractitioner/17 treats the patients 123 and 124, and no longer 125. Try:\n");
+    println!("\nOpen http://{public}/ in a browser: a sample app, and people to sign in as.\n");
+    println!("Practitioner/17 treats the patients 123 and 124, and no longer 125. Try:\n");
     println!("# permit: an observation of a patient they treat\n{}\n", curl(&read("123")));
     println!("# deny: one of a patient they do not treat any more\n{}\n", curl(&read("125")));
     println!("# a search, narrowed to their patients\n{}\n", curl(&search));

@@ -13,6 +13,8 @@ use crate::causes::chain;
 use crate::config::{Config, ConfigError, DurabilityConfig};
 use crate::decide::Decider;
 use crate::edge::Edge;
+use crate::http::demo::Demo;
+use crate::sandbox::Sandbox;
 use crate::facts::{DEFAULT_OF_USER_LIMIT, Directory, Facts};
 use crate::http::caller::People;
 use crate::http::{Gate, State, bind, serve};
@@ -78,7 +80,7 @@ async fn host(arguments: &Arguments, config: Config) -> anyhow::Result<Ended> {
     let edge = Edge::system();
     let store = Arc::new(Store::open(&data)?);
     if arguments.demo {
-        demo::fill(&store, (edge.now)())?;
+        demo::fill(&store, &edge, &config)?;
     }
     let policies = setup::policies_dir(arguments.policies.as_ref(), &config);
     let compiled = config.policies.compiled_cache.then(|| data.join("compiled"));
@@ -133,6 +135,8 @@ fn state(
     });
     let handle = measures()?;
     Ok(State {
+        sandbox: demo.then(Sandbox::new).transpose()?,
+        demo: demo.then(Demo::default),
         smart: setup::smart(config, &edge, &store, &decider)?.map(Arc::new),
         decider,
         people: People::new(config, demo),

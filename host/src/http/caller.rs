@@ -53,6 +53,11 @@ impl Caller {
         Self { name: "local".into(), tenants: None, rights: RIGHTS.map(str::to_owned).to_vec() }
     }
 
+    /// The sandbox of a demo, which asks as a FHIR server does.
+    pub(super) fn sandbox() -> Self {
+        Self { name: "sandbox".into(), tenants: None, rights: vec!["decide".into()] }
+    }
+
     /// Whether it has a right.
     pub fn may(&self, right: &str) -> bool {
         self.rights.iter().any(|known| known == right)

@@ -4,6 +4,7 @@ pub mod admin;
 mod authzen;
 pub mod caller;
 mod decide;
+pub mod demo;
 mod health;
 mod json;
 mod judge;
@@ -12,6 +13,7 @@ mod oauth;
 mod openapi;
 pub(crate) mod people;
 pub mod problem;
+mod sandbox;
 mod serve;
 mod state;
 pub mod wire;
@@ -20,6 +22,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
+use tower_http::cors::{Any, CorsLayer};
+
 use axum::routing::{any, delete, get, post, put};
 
 pub use serve::{Bound, ServeError, bind, serve};
@@ -28,8 +32,10 @@ pub use state::{Gate, State};
 /// Decisions, and the authorization server where there is one.
 pub fn public(state: Arc<State>) -> Router {
     let oauth = state.smart.as_ref().map(|server| oauth::router(&state, server)).unwrap_or_default();
+    let demo = if state.demo.is_some() { demo_routes(&state) } else { Router::new() };
     Router::new()
         .merge(oauth)
+        .merge(demo)
         .route("/v1/decide", post(decide::decide))
         .route("/v1/launches", post(launches::create))
         .nest("/access", access())
@@ -39,6 +45,17 @@ pub fn public(state: Arc<State>) -> Router {
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::no_method)
         .with_state(state)
+}
+
+/// A sandbox of made-up records, and a sample app to look at them with.
+fn demo_routes(state: &Arc<State>) -> Router<Arc<State>> {
+    let pages = Router::new()
+        .route("/", get(demo::home))
+        .route("/demo/launch/{id}", get(demo::launch))
+        .route(demo::CALLBACK, get(demo::app))
+        .layer(middleware::map_response_with_state(Arc::clone(state), oauth::harden));
+    let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(oauth::CORS_HEADERS);
+    Router::new().merge(pages).merge(Router::new().route("/fhir/{*path}", any(sandbox::fhir)).layer(cors))
 }
 
 /// OpenID AuthZEN: its answers carry the request's `X-Request-ID`, those of unknown paths included.

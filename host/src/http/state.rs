@@ -13,7 +13,9 @@ use crate::audit::DecisionLog;
 use crate::decide::Decider;
 use crate::edge::Edge;
 use crate::http::caller::People;
+use crate::http::demo::Demo;
 use crate::http::problem::Problem;
+use crate::sandbox::Sandbox;
 use crate::smart;
 use crate::store::Store;
 use crate::tokens::Issuers;
@@ -24,6 +26,10 @@ pub struct State {
     pub decider: Arc<Decider>,
     /// the authorization server
     pub smart: Option<Arc<smart::Server>>,
+    /// made-up records, in a demo
+    pub sandbox: Option<Sandbox>,
+    /// the sample app of a demo
+    pub demo: Option<Demo>,
     /// clock and identifiers
     pub edge: Edge,
     /// who may ask

@@ -24,15 +24,16 @@ use crate::store::oauth::SessionRow;
 const FORM_BYTES: usize = 64 << 10;
 
 /// A browser, as far as it is known.
-pub(super) struct Browser {
+pub(in crate::http) struct Browser {
     pub(super) server: Arc<Server>,
     pub(super) session: Option<SessionRow>,
     pub(super) address: IpAddr,
-    pub(super) origin: Option<String>,
+    /// what the browser says of where a request comes from: `Sec-Fetch-Site`, `Origin`
+    pub(super) from: (Option<String>, Option<String>),
 }
 
 /// Something that ends a request early: a page, most often.
-pub(super) type Ended = Box<Response>;
+pub(in crate::http) type Ended = Box<Response>;
 
 impl FromRequestParts<Arc<State>> for Browser {
     type Rejection = Response;
@@ -46,8 +47,9 @@ impl FromRequestParts<Arc<State>> for Browser {
         };
         let address = address(&parts.headers, server.settings().behind_proxy).or(peer);
         let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let origin = parts.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()).map(str::to_owned);
-        Ok(Self { server: Arc::clone(server), session, address, origin })
+        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let from = (text("sec-fetch-site"), text("origin"));
+        Ok(Self { server: Arc::clone(server), session, address, from })
     }
 }
 
@@ -133,17 +135,26 @@ impl Browser {
         let bytes = bytes.map_err(|_| self.message("unreadable", StatusCode::PAYLOAD_TOO_LARGE))?.to_vec();
         let all: Vec<&str> = known.iter().copied().chain(["csrf", "flow"]).collect();
         let form = Form::parse(&bytes, &all).map_err(|_| self.message("unreadable", StatusCode::BAD_REQUEST))?;
-        let ours = self.origin.as_deref().is_none_or(|origin| origin == self.server.settings().issuer);
         let Some(session) = &self.session else { return Err(self.message("cookies", StatusCode::BAD_REQUEST)) };
         let csrf = form.get("csrf").unwrap_or_default();
-        if !ours || !bool::from(csrf.as_bytes().ct_eq(session.csrf.as_bytes())) {
+        if !self.is_from_here() || !bool::from(csrf.as_bytes().ct_eq(session.csrf.as_bytes())) {
             return Err(self.message("forged", StatusCode::FORBIDDEN));
         }
         Ok((form, bytes))
     }
 
+    /// Whether a form comes from one of our pages, as far as the browser says. `no-referrer` makes it say `null` for
+    /// the origin of our own.
+    fn is_from_here(&self) -> bool {
+        match &self.from {
+            (Some(site), _) => site == "same-origin",
+            (None, Some(origin)) => origin == "null" || *origin == self.server.settings().issuer,
+            (None, None) => true,
+        }
+    }
+
     /// A page.
-    pub(super) fn page(&self, page: Page, flow: Option<&str>, status: StatusCode, more: Value) -> Response {
+    pub(in crate::http) fn page(&self, page: Page, flow: Option<&str>, status: StatusCode, more: Value) -> Response {
         match self.server.page(page, self.session.as_ref(), flow, more) {
             Ok(html) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
             Err(error) => {
@@ -154,7 +165,7 @@ impl Browser {
     }
 
     /// A page that says what happened.
-    pub(super) fn message(&self, what: &str, status: StatusCode) -> Ended {
+    pub(in crate::http) fn message(&self, what: &str, status: StatusCode) -> Ended {
         let more = json!({
             "title_key": format!("message.{what}.title"),
             "body_key": format!("message.{what}.body"),
@@ -191,7 +202,7 @@ impl Browser {
 }
 
 /// SECURITY: 303, so that a form with a password is never sent on (RFC 9700, section 4.12).
-pub(super) fn redirect(to: &str) -> Response {
+pub(in crate::http) fn redirect(to: &str) -> Response {
     match HeaderValue::from_str(to) {
         Ok(to) => (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response(),
         Err(_) => failed().into_response(),
@@ -207,7 +218,7 @@ pub(super) fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -
 }
 
 /// What every page asks of browsers: no scripts, no frames but those allowed, nothing kept, nothing told to others.
-pub(super) async fn harden(
+pub(in crate::http) async fn harden(
     axum::extract::State(state): axum::extract::State<Arc<State>>,
     mut response: Response,
 ) -> Response {

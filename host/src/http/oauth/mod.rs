@@ -6,6 +6,11 @@ mod enrolment;
 mod flow;
 mod pages;
 
+pub(super) use browser::{Browser, harden, redirect};
+
+/// What browsers may send along from elsewhere.
+pub(super) const CORS_HEADERS: [HeaderName; 3] = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT];
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -59,8 +64,7 @@ fn apps_router(server: &Arc<smart::Server>) -> Router<Arc<State>> {
 }
 
 fn discovery_router() -> Router<Arc<State>> {
-    let headers: [HeaderName; 3] = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT];
-    let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]).allow_headers(headers);
+    let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]).allow_headers(CORS_HEADERS);
     Router::new()
         .route("/oauth/jwks", get(endpoints::jwks))
         .route("/oauth/smart-style.json", get(endpoints::smart_style))
