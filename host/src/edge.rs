@@ -5,6 +5,9 @@ use std::time::UNIX_EPOCH;
 
 use chartgate_model::Millis;
 
+/// Fills a buffer with random bytes, or says that it cannot.
+pub type Random = dyn Fn(&mut [u8]) -> bool + Send + Sync;
+
 /// Where time and identifiers come from. Tests give their own.
 #[derive(Clone)]
 pub struct Edge {
@@ -13,7 +16,7 @@ pub struct Edge {
     /// a new identifier, sortable by time
     pub new_id: Arc<dyn Fn() -> String + Send + Sync>,
     /// fill with what nobody can guess; false when the system cannot
-    pub random: Arc<dyn Fn(&mut [u8]) -> bool + Send + Sync>,
+    pub random: Arc<Random>,
 }
 
 impl Edge {

@@ -49,6 +49,15 @@ impl Clinic {
         Self { world, host, issuer, people: AtomicU32::new(0) }
     }
 
+    /// Start its host again, which has ended or been killed.
+    pub fn restart(&mut self) {
+        self.host.wait();
+        let mut command = self.world.serve();
+        // Compiling the release would take most of the time.
+        command.env("CHARTGATE_POLICIES__COMPILED_CACHE", "true");
+        self.host = self.world.start_by(command);
+    }
+
     /// Register an app; `change` edits what is sent.
     pub fn register(&self, auth: &str, change: impl FnOnce(&mut Value)) -> App {
         let mut body = json!({

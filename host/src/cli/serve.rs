@@ -13,12 +13,12 @@ use crate::causes::chain;
 use crate::config::{Config, ConfigError, DurabilityConfig};
 use crate::decide::Decider;
 use crate::edge::Edge;
-use crate::http::demo::Demo;
-use crate::sandbox::Sandbox;
 use crate::facts::{DEFAULT_OF_USER_LIMIT, Directory, Facts};
 use crate::http::caller::People;
+use crate::http::demo::Demo;
 use crate::http::{Gate, State, bind, serve};
 use crate::rollout::Rollout;
+use crate::sandbox::Sandbox;
 use crate::store::Store;
 use crate::tokens::Issuers;
 

@@ -174,6 +174,10 @@ fn label(given: &Label) -> anyhow::Result<Ended> {
     let store = Store::open(&given.place.data)?;
     anyhow::ensure!((1..=120).contains(&given.label.chars().count()), "a label is 1 to 120 characters");
     store.put_label(&given.place.tenant, &given.patient, &given.label)?;
-    print(&given.place, &json!({ "patient": given.patient, "label": given.label }), &[given.label.clone()])?;
+    print(
+        &given.place,
+        &json!({ "patient": given.patient, "label": given.label }),
+        std::slice::from_ref(&given.label),
+    )?;
     Ok(Ended::Done)
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, Path, State as Shared};
+use axum::extract::{Path, RawQuery, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
@@ -57,10 +57,7 @@ pub(super) async fn fhir(
 }
 
 fn respond(answered: Answered) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "application/fhir+json"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
+    let headers = [(header::CONTENT_TYPE, "application/fhir+json"), (header::CACHE_CONTROL, "no-store")];
     let mut response = (answered.status, headers, answered.body.to_string()).into_response();
     for (name, value) in &answered.headers {
         if let (Ok(name), Ok(value)) = (name.parse::<header::HeaderName>(), HeaderValue::from_str(value)) {
@@ -137,13 +134,7 @@ fn denied(told: &Value) -> Answered {
 }
 
 /// Read, or run the search the decision allows.
-fn carry_out(
-    sandbox: &crate::sandbox::Sandbox,
-    base: &str,
-    method: &str,
-    url: &str,
-    told: &Value,
-) -> Option<Answered> {
+fn carry_out(sandbox: &crate::sandbox::Sandbox, base: &str, method: &str, url: &str, told: &Value) -> Option<Answered> {
     let narrowed = told.get("obligations").and_then(Value::as_array)?.first();
     let url = match narrowed {
         Some(obligation) if obligation.get("method") == Some(&json!("GET")) => obligation.get("url")?.as_str()?,
@@ -169,13 +160,21 @@ fn carry_out(
 /// The capability statement, with the endpoints where older apps look for them.
 fn metadata(state: &State) -> Value {
     let url = |path: &str| state.smart.as_ref().map(|server| server.settings().url(path)).unwrap_or_default();
-    let places = [("authorize", "/oauth/authorize"), ("token", "/oauth/token"), ("introspect", "/oauth/introspect"),
-        ("revoke", "/oauth/revoke"), ("manage", "/oauth/apps")];
+    let places = [
+        ("authorize", "/oauth/authorize"),
+        ("token", "/oauth/token"),
+        ("introspect", "/oauth/introspect"),
+        ("revoke", "/oauth/revoke"),
+        ("manage", "/oauth/apps"),
+    ];
     let extension: Vec<Value> =
         places.iter().map(|(name, path)| json!({ "url": name, "valueUri": url(path) })).collect();
-    let types: Vec<Value> = state.sandbox.iter().flat_map(|sandbox| sandbox.types()).map(|kind| {
-        json!({ "type": kind, "interaction": [{ "code": "read" }, { "code": "search-type" }] })
-    }).collect();
+    let types: Vec<Value> = state
+        .sandbox
+        .iter()
+        .flat_map(|sandbox| sandbox.types())
+        .map(|kind| json!({ "type": kind, "interaction": [{ "code": "read" }, { "code": "search-type" }] }))
+        .collect();
     json!({
         "resourceType": "CapabilityStatement",
         "status": "active",

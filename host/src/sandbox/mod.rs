@@ -57,7 +57,8 @@ impl Sandbox {
 
     /// The types there are, once each.
     pub fn types(&self) -> Vec<&str> {
-        let mut types: Vec<&str> = self.resources.iter().filter_map(|resource| text(resource, "resourceType")).collect();
+        let mut types: Vec<&str> =
+            self.resources.iter().filter_map(|resource| text(resource, "resourceType")).collect();
         types.sort_unstable();
         types.dedup();
         types
@@ -85,7 +86,8 @@ fn has(resource: &Value, name: &str, value: &str) -> Result<bool, Unsearchable> 
         "family" | "name" | "given" => names(resource, value),
         "identifier" => resource.get("identifier").and_then(Value::as_array).into_iter().flatten().any(|identifier| {
             let (system, code) = value.rsplit_once('|').map_or((None, value), |(system, code)| (Some(system), code));
-            text(identifier, "value") == Some(code) && system.is_none_or(|system| text(identifier, "system") == Some(system))
+            text(identifier, "value") == Some(code)
+                && system.is_none_or(|system| text(identifier, "system") == Some(system))
         }),
         _ => return Err(Unsearchable(name.to_owned())),
     })
@@ -103,7 +105,8 @@ fn tokens(element: Option<&Value>, value: &str) -> bool {
         Some(concept) => vec![concept],
         None => Vec::new(),
     };
-    let codings = concepts.into_iter().filter_map(|concept| concept.get("coding")).filter_map(Value::as_array).flatten();
+    let codings =
+        concepts.into_iter().filter_map(|concept| concept.get("coding")).filter_map(Value::as_array).flatten();
     let (system, code) = value.split_once('|').map_or((None, value), |(system, code)| (Some(system), code));
     codings.into_iter().any(|coding| {
         text(coding, "code") == Some(code) && system.is_none_or(|system| text(coding, "system") == Some(system))

@@ -1,6 +1,6 @@
 //! From a request to a code: each step the flow takes, and who has to do something before the next.
 
-use chartgate_model::{GrantRequest, Millis};
+use chartgate_model::GrantRequest;
 use serde::{Deserialize, Serialize};
 
 use super::account::{self, Account, Identity};
@@ -166,13 +166,16 @@ impl Server {
             let asked = flow.asked().clone();
             let asks = |code, text: &str| self.end(&row, &asked, code, text);
             let next = match flow {
-                Flow::SignIn(asked) => match self.signed_in(asked, signed_in) {
-                    Ok(signed_in) => Flow::Choose(signed_in),
-                    Err(asked) if asked.request.prompt.none => {
-                        return asks(ErrorCode::LoginRequired, "nobody is signed in");
+                Flow::SignIn(asked) => {
+                    let now = self.now();
+                    match signed_in.and_then(|(account, auth)| asked.signed_in(account, *auth, now)) {
+                        Some(signed_in) => Flow::Choose(signed_in),
+                        None if asked.request.prompt.none => {
+                            return asks(ErrorCode::LoginRequired, "nobody is signed in");
+                        }
+                        None => return Ok(Next::Page("login")),
                     }
-                    Err(_) => return Ok(Next::Page("login")),
-                },
+                }
                 Flow::Choose(signed_in) => {
                     let choices = self.choices(&signed_in).await.map_err(|code| self.failed(&asked, code))?;
                     let plain = !asked.request.prompt.select && choices.unlisted.is_empty();
@@ -200,13 +203,6 @@ impl Server {
             if !self.store.advance_flow(&row, &serde_json::to_string(&next)?)? {
                 return Err(AuthorizeError::NoFlow);
             }
-        }
-    }
-
-    fn signed_in(&self, asked: Asked, session: Option<&(String, Millis)>) -> Result<SignedIn, Asked> {
-        match session {
-            Some((account, auth)) => asked.signed_in(account, *auth, self.now()),
-            None => Err(asked),
         }
     }
 

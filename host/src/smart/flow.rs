@@ -58,16 +58,13 @@ impl Asked {
     /// Somebody signed in, lately enough: `None` when they have to do so again.
     ///
     /// INVARIANT: with `prompt=login` only a login after the request counts.
-    pub fn signed_in(self, account: &str, auth: Millis, now: Millis) -> Result<SignedIn, Self> {
+    pub fn signed_in(&self, account: &str, auth: Millis, now: Millis) -> Option<SignedIn> {
         let request = &self.request;
         let again = request.prompt.login && auth.0 < self.at_ms;
         let age_s = now.0.saturating_sub(auth.0) / 1_000;
         // A login made for this request is never too old for it.
         let too_old = request.max_age_s.is_some_and(|max_s| age_s > max_s) && auth.0 < self.at_ms;
-        if again || too_old {
-            return Err(self);
-        }
-        Ok(SignedIn { asked: self, account: account.to_owned(), auth_ms: auth.0 })
+        (!again && !too_old).then(|| SignedIn { asked: self.clone(), account: account.to_owned(), auth_ms: auth.0 })
     }
 }
 
@@ -137,7 +134,7 @@ mod tests {
     #[test]
     fn an_old_login_counts_unless_the_app_wants_a_new_one() {
         let now = Millis(200_000);
-        let counts = |asked: Asked, auth_ms| asked.signed_in("mia", Millis(auth_ms), now).is_ok();
+        let counts = |asked: Asked, auth_ms| asked.signed_in("mia", Millis(auth_ms), now).is_some();
         assert!(counts(asked(Prompt::default(), None), 1));
         let login = Prompt { login: true, ..Prompt::default() };
         assert!(!counts(asked(login, None), 99_999) && counts(asked(login, None), 100_000));

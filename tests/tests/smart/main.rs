@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure here is a failed test")]
 #![allow(clippy::indexing_slicing, reason = "a missing member is a failed test")]
 
+mod crash;
 mod flows;
 
 use std::sync::OnceLock;

@@ -77,7 +77,7 @@ fn cookie(headers: &HeaderMap, server: &Server) -> Option<String> {
 
 /// The address the proxy in front saw: the last it wrote, since the others are anybody's word.
 fn address(headers: &HeaderMap, behind_proxy: bool) -> Option<IpAddr> {
-    let last = headers.get_all("x-forwarded-for").iter().last().filter(|_| behind_proxy)?;
+    let last = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| behind_proxy)?;
     last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
 }
 
