@@ -4,6 +4,8 @@
 //! it is. Outwards nothing is believed: a policy is signed, but its answer becomes part of records
 //! and of HTTP answers, so each text has a shape and a length.
 
+pub(crate) mod grant;
+
 use std::collections::BTreeSet;
 
 use chartgate_model as model;

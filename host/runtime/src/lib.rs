@@ -12,7 +12,6 @@
 pub mod admission;
 mod bindings;
 mod convert;
-mod convert_grant;
 pub mod describe;
 mod digest;
 pub mod engine;

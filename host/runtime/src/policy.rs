@@ -11,8 +11,8 @@ use wasmtime::component::InstancePre;
 use wasmtime::{Engine, PoolConcurrencyLimitError, ResourceLimiter, Store, Trap};
 
 use crate::bindings::exports::chartgate::policy::{access, describe, grant};
+use crate::convert::grant::GrantArguments;
 use crate::convert::{self, Arguments, OutputError};
-use crate::convert_grant::{self, GrantArguments};
 use crate::describe::Description;
 use crate::engine::{Runtime, RuntimeLimits, deadline_ticks, lane};
 
@@ -182,7 +182,7 @@ impl LoadedPolicy {
             let policy = indices.load(&mut *store, &instance).map_err(Failure::Setup)?;
             policy.call_decide(store, arguments.request()).map_err(Failure::Call)
         })?;
-        Ok(CalledGrant { decision: convert_grant::decision(answer, input)?, fuel_used })
+        Ok(CalledGrant { decision: convert::grant::decision(answer, input)?, fuel_used })
     }
 }
 

@@ -3,8 +3,8 @@
 use chartgate_model as model;
 use chartgate_model::GrantInput;
 
+use super::{OutputError, TEXT_BYTES, code, needs, require, subject_kind, trace};
 use crate::bindings::exports::chartgate::policy::{access, grant as wit};
-use crate::convert::{OutputError, TEXT_BYTES, code, needs, require, subject_kind, trace};
 
 /// Patients one answer may list.
 const PATIENTS: usize = 100;
