@@ -59,7 +59,9 @@ fn main() {
             Asker { clinic: &clinic, app: &app, browser, refresh, access }
         })
         .collect();
-    println!("the authorization server: {THREADS} threads, every record synced, {ROUNDS} rounds of {RUN:?} each in turns");
+    println!(
+        "the authorization server: {THREADS} threads, every record synced, {ROUNDS} rounds of {RUN:?} each in turns"
+    );
     let mut rates = vec![Vec::new(); CASES.len()];
     for _ in 0..ROUNDS {
         for (case, rates) in CASES.iter().zip(&mut rates) {

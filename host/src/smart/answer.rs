@@ -1,5 +1,7 @@
 //! What an app is told with its tokens (SMART App Launch 2.2, "Response"; OpenID Connect Core, section 3.1.3.3).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chartgate_model::Millis;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -38,8 +40,8 @@ impl Server {
         (text, access): (String, NewAccess),
         refresh: Option<Secret>,
     ) -> Result<TokenResponse, OAuthError> {
-        let now = self.now();
-        let id_token = scopes::has(granted.scope(), "openid").then(|| self.id_token(client, grant, body, granted, now));
+        let id_token =
+            scopes::has(granted.scope(), "openid").then(|| self.id_token(client, grant, body, granted, &text));
         Ok(TokenResponse {
             access_token: text,
             token_type: "Bearer",
@@ -78,18 +80,17 @@ impl Server {
         grant: &GrantRow,
         body: &GrantBody,
         granted: &Granted,
-        now: Millis,
+        access: &str,
     ) -> Result<String, OAuthError> {
-        let mut claims = Map::new();
+        let (now, mut claims) = (self.now(), Map::new());
         claims.insert("iss".into(), json!(self.settings.issuer));
         claims.insert("sub".into(), json!(self.subject(grant)));
         claims.insert("aud".into(), json!(client.id));
         claims.insert("iat".into(), json!(now.0 / 1_000));
         claims.insert("exp".into(), json!(now.0 / 1_000 + self.settings.access_token_s));
         claims.extend(body.nonce.as_ref().map(|nonce| ("nonce".to_owned(), json!(nonce))));
-        if body.tell_auth {
-            claims.insert("auth_time".into(), json!(body.auth_ms / 1_000));
-        }
+        claims.insert("auth_time".into(), json!(body.auth_ms / 1_000));
+        claims.insert("at_hash".into(), json!(half_hash(access)));
         claims.extend(self.fhir_user(body, granted.scope()).map(|url| ("fhirUser".to_owned(), json!(url))));
         Ok(self.keyring.sign(&self.store, "JWT", &claims)?)
     }
@@ -135,4 +136,10 @@ impl Server {
     pub fn jwks(&self) -> Result<Value, OAuthError> {
         Ok(self.keyring.public(&self.store)?)
     }
+}
+
+/// The left half of a hash (OpenID Connect Core, section 3.1.3.6).
+fn half_hash(access: &str) -> String {
+    let hash = super::secret::digest(access);
+    URL_SAFE_NO_PAD.encode(hash.get(..16).unwrap_or_default())
 }

@@ -75,8 +75,6 @@ pub(super) struct GrantBody {
     pub(super) nonce: Option<String>,
     /// when the user signed in, milliseconds since 1970
     pub(super) auth_ms: u64,
-    /// the app asked how long ago that was
-    pub(super) tell_auth: bool,
     /// digest of the release that granted
     pub(super) release: String,
     /// the decision
@@ -107,18 +105,18 @@ impl Server {
         let client = client.ok_or(AuthorizeError::Client)?;
         let to = request::return_to(&form, &client)?;
         let back = |(code, text): (ErrorCode, &str)| AuthorizeError::Back(to.clone(), code, text.to_owned());
-        let request = request::read(&form, &client, &self.settings, &to).map_err(back)?;
+        let mut request = request::read(&form, &client, &self.settings, &to).map_err(back)?;
         let launch = match &request.launch {
             Some(launch) => {
                 let text = "`launch` is unknown, used, too old or not of this app";
                 Some(self.spend_launch(launch, &client)?.ok_or_else(|| back((ErrorCode::InvalidRequest, text)))?)
             }
-            // SMART: `launch` asks for the context of a launch there is none of.
-            None if scopes::has(&request.scope, "launch") && !scopes::has(&request.scope, "launch/patient") => {
-                return Err(back((ErrorCode::InvalidRequest, "`launch` is missing, and `scope` asks for its context")));
-            }
             None => None,
         };
+        // Some apps ask for the context of a launch when there is none: they get none, and are told by `scope`.
+        if launch.is_none() {
+            request.scope = scopes::without(&request.scope, "launch");
+        }
         let flow = Flow::SignIn(Asked { request, launch, at_ms: self.now().0 });
         let secret = Secret::draw(&self.edge)?;
         let row = FlowRow {
@@ -146,23 +144,23 @@ impl Server {
     }
 
     /// The flow of a browser.
+    ///
+    /// SECURITY: it goes on only for the account it began with. Who signed in as somebody else since begins again, and
+    /// sees nothing of what the first could choose from.
     pub(super) fn flow(&self, visit: &Visit) -> Result<(FlowRow, Flow), AuthorizeError> {
         let row = self.store.flow(&digest(&visit.flow), &visit.session.id, self.now())?;
         let row = row.ok_or(AuthorizeError::NoFlow)?;
-        let flow = serde_json::from_str(&row.body)?;
-        Ok((row, flow))
+        let flow: Flow = serde_json::from_str(&row.body)?;
+        let signed_in = visit.session.account.as_ref().map(|(name, _)| name.as_str());
+        let same = flow.account().is_none_or(|account| Some(account) == signed_in);
+        Ok((row, if same { flow } else { flow.again() }))
     }
 
     /// Go as far as can be gone without asking anybody.
     pub async fn advance(&self, visit: &Visit) -> Result<Next, AuthorizeError> {
         loop {
             let (row, flow) = self.flow(visit)?;
-            // SECURITY: a flow goes on only for the account it began with.
             let signed_in = visit.session.account.as_ref();
-            let flow = match flow.account() {
-                Some(account) if signed_in.is_none_or(|(name, _)| name != account) => flow.again(),
-                _ => flow,
-            };
             let asked = flow.asked().clone();
             let asks = |code, text: &str| self.end(&row, &asked, code, text);
             let next = match flow {
@@ -306,9 +304,6 @@ impl Server {
         let (row, flow) = self.flow(visit)?;
         let Flow::Approve(chosen) = flow else { return self.advance(visit).await };
         let asked = chosen.signed_in.asked.clone();
-        if visit.session.account.as_ref().is_none_or(|(name, _)| *name != chosen.signed_in.account) {
-            return self.advance(visit).await;
-        }
         if !allow {
             return self.end(&row, &asked, ErrorCode::AccessDenied, "the user did not approve");
         }
@@ -364,7 +359,6 @@ impl Server {
             launch: chosen.signed_in.asked.launch.clone(),
             nonce: request.nonce.clone(),
             auth_ms: chosen.signed_in.auth_ms,
-            tell_auth: request.max_age_s.is_some(),
             release: granted.release().to_owned(),
             decision: granted.id().to_owned(),
             seed: Secret::draw(&self.edge)?.text().to_owned(),
@@ -467,10 +461,10 @@ impl Server {
         password: &str,
         address: std::net::IpAddr,
     ) -> Result<Option<Secret>, SignInError> {
-        if !self.throttle.sign_in(&name.to_lowercase(), address) {
+        let name = account::name(name).unwrap_or_default();
+        if !self.throttle.sign_in(&name, address) {
             return Err(SignInError::TooOften);
         }
-        let name = account::name(name).unwrap_or_default();
         let row = self.store.account(&self.settings.tenant, &name)?;
         let password = password.to_owned();
         let (row, matches) = tokio::task::spawn_blocking(move || {
@@ -505,6 +499,11 @@ impl Server {
         };
         self.store.begin_session(&self.settings.tenant, &session, before.map(|before| &before.id))?;
         Ok((secret, session))
+    }
+
+    /// Whether another request may begin at an address.
+    pub fn may_begin(&self, address: std::net::IpAddr) -> bool {
+        self.throttle.begin(address)
     }
 
     /// The session of a cookie.

@@ -95,7 +95,7 @@ pub fn openid_configuration(server: &Server) -> Value {
     document.insert("subject_types_supported".into(), json!(["public"]));
     document.insert("id_token_signing_alg_values_supported".into(), json!(["RS256"]));
     document.insert("prompt_values_supported".into(), json!(["none", "login", "consent", "select_account"]));
-    let claims = ["iss", "sub", "aud", "exp", "iat", "nonce", "auth_time", "fhirUser"];
+    let claims = ["iss", "sub", "aud", "exp", "iat", "nonce", "auth_time", "at_hash", "fhirUser"];
     document.insert("claims_supported".into(), json!(claims));
     for unsupported in ["claims_parameter_supported", "request_parameter_supported", "request_uri_parameter_supported"]
     {

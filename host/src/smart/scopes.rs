@@ -67,6 +67,11 @@ pub(super) fn has(scope: &str, token: &str) -> bool {
     scope.split(' ').any(|known| known == token)
 }
 
+/// A scope string without one token.
+pub(super) fn without(scope: &str, token: &str) -> String {
+    tokens(scope).into_iter().filter(|known| *known != token).collect::<Vec<_>>().join(" ")
+}
+
 /// The tokens of `asked` that `allowed` covers, spelled as they were asked.
 pub(super) fn within(asked: &str, allowed: &str) -> String {
     let registered = tokens(allowed);

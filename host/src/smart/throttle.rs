@@ -13,17 +13,24 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 const OF_ACCOUNT: (u32, u64) = (10, 60);
 const OF_ADDRESS: (u32, u64) = (60, 5);
 const OF_ENROLMENT: (u32, u64) = (10, 60);
+const OF_FLOW: (u32, u64) = (300, 1);
 
 /// Counts tries.
 pub(super) struct Throttle {
     accounts: DefaultKeyedRateLimiter<String>,
     addresses: DefaultKeyedRateLimiter<String>,
     enrolments: DefaultKeyedRateLimiter<String>,
+    flows: DefaultKeyedRateLimiter<String>,
 }
 
 impl Throttle {
     pub(super) fn new() -> Self {
-        Self { accounts: limiter(OF_ACCOUNT), addresses: limiter(OF_ADDRESS), enrolments: limiter(OF_ENROLMENT) }
+        Self {
+            accounts: limiter(OF_ACCOUNT),
+            addresses: limiter(OF_ADDRESS),
+            enrolments: limiter(OF_ENROLMENT),
+            flows: limiter(OF_FLOW),
+        }
     }
 
     /// Whether an account may be tried from an address.
@@ -38,9 +45,14 @@ impl Throttle {
         self.enrolments.check_key(&network(address)).is_ok()
     }
 
+    /// Whether a flow may begin: each is kept for a while.
+    pub(super) fn begin(&self, address: IpAddr) -> bool {
+        self.flows.check_key(&network(address)).is_ok()
+    }
+
     /// Forget those who have been quiet.
     pub(super) fn tidy(&self) {
-        for limiter in [&self.accounts, &self.addresses, &self.enrolments] {
+        for limiter in [&self.accounts, &self.addresses, &self.enrolments, &self.flows] {
             limiter.retain_recent();
         }
     }

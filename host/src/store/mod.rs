@@ -52,6 +52,7 @@ impl Store {
         std::fs::create_dir_all(data_dir)
             .map_err(|source| StoreError::CreateDir { path: data_dir.to_owned(), source })?;
         let path = data_dir.join(FILE_NAME);
+        keep_private(&path).map_err(|source| StoreError::CreateDir { path: path.clone(), source })?;
         let writer = open_writer(&path).map_err(|error| name_file(error, &path))?;
         let readers = (0..READERS)
             .map(|_| open_reader(&path).map(Mutex::new).map_err(|error| name_file(error.into(), &path)))
@@ -89,6 +90,13 @@ impl Store {
         transaction.commit().map_err(named)?;
         Ok(answer)
     }
+}
+
+/// Make the file, where it is missing, for its owner alone: it holds private keys, and who is whose patient. SQLite
+/// gives the files beside it the same permissions.
+fn keep_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
 }
 
 /// A panic elsewhere leaves no half-done change: the transaction it dropped was rolled back.

@@ -21,6 +21,9 @@ pub(super) struct Of {
 
 /// An app asks for a code.
 pub(super) async fn authorize(browser: Browser, RawQuery(query): RawQuery) -> Response {
+    if !browser.server.may_begin(browser.address) {
+        return *browser.message("too_many", StatusCode::TOO_MANY_REQUESTS);
+    }
     let (session, cookie) = match browser.session_or_new() {
         Ok(session) => session,
         Err(ended) => return *ended,
@@ -36,6 +39,9 @@ pub(super) async fn authorize(browser: Browser, RawQuery(query): RawQuery) -> Re
 
 /// The same by a form, which comes from another site: browsers send no cookie with it, so who comes next claims it.
 pub(super) async fn authorize_by_form(browser: Browser, headers: HeaderMap, body: Body) -> Response {
+    if !browser.server.may_begin(browser.address) {
+        return *browser.message("too_many", StatusCode::TOO_MANY_REQUESTS);
+    }
     let form = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let bytes = axum::body::to_bytes(body, REQUEST_BYTES).await;
     let Some(bytes) = bytes.ok().filter(|_| form.starts_with("application/x-www-form-urlencoded")) else {
