@@ -1,6 +1,7 @@
 //! `chartgate directory`: relationships and records, straight in the database. A running host sees a change at its
 //! next decision.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -28,7 +29,7 @@ pub(super) enum Verb {
     /// Set what is known of a patient, a user or a client
     Set(super::records::Set),
     /// Show what is known of one
-    Show(super::records::One),
+    Show(super::records::Shown),
     /// Forget what is known of one
     Forget(super::records::One),
 }
@@ -231,19 +232,23 @@ fn list(list: &List) -> anyhow::Result<Ended> {
     let place = &list.place;
     let store = Store::open(&place.data)?;
     let filter = Filter { user: list.user.clone(), patient: list.patient.clone() };
+    let mut out = std::io::stdout().lock();
     let mut after = None;
     loop {
         let page = store.list(&place.tenant, &filter, after.as_ref(), relationships::MAX_PAGE)?;
         for row in &page.relationships {
             let wire = RelationshipBody::of(&place.tenant, row);
-            if place.json {
-                println!("{}", json!(wire));
-            } else {
-                let until = wire.end.as_deref().unwrap_or("open");
-                println!(
+            let until = wire.end.as_deref().unwrap_or("open");
+            let line = match place.json {
+                true => json!(wire).to_string(),
+                false => format!(
                     "{:<24} {:<20} {:<12} {:<10} {:<10} until {until}",
                     wire.user, wire.patient, wire.kind, wire.level, wire.status
-                );
+                ),
+            };
+            // Who reads no further has seen enough.
+            if writeln!(out, "{line}").is_err() {
+                return Ok(Ended::Done);
             }
         }
         match page.next {

@@ -11,7 +11,7 @@ use super::directory::{Place, record};
 use crate::edge::Edge;
 use crate::http::admin::records::told;
 use crate::people;
-use crate::store::relationships::SOURCE;
+use crate::store::relationships::{IMPORT, SOURCE};
 use crate::store::{Change, Store};
 
 /// Nesting of a record.
@@ -35,6 +35,19 @@ pub(super) struct One {
     class: String,
     /// Bare id of the patient, `Practitioner/17`, or id of the client
     id: String,
+    /// Of which source: `directory`, what was set by hand, or `import`
+    #[arg(long, default_value = SOURCE, value_parser = [SOURCE, IMPORT])]
+    source: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Shown {
+    /// `patient`, `user` or `client`
+    class: String,
+    /// Bare id of the patient, `Practitioner/17`, or id of the client
+    id: String,
     #[command(flatten)]
     place: Place,
 }
@@ -54,29 +67,25 @@ pub(super) fn set(set: &Set) -> anyhow::Result<Ended> {
     let members = serde_json::from_str(text).context("the members")?;
     let given = people::record(class, id, SOURCE, members)?;
     let (store, edge) = (Store::open(&place.data)?, Edge::system());
-    let before = get(&store, place, class, id)?;
+    let before = get(&store, place, class, id, SOURCE)?;
     let change = store.put_record(&place.tenant, &given, (edge.now)())?;
     finish("record-put", place, &edge, &given, before, Some(&given), change)
 }
 
-pub(super) fn show(one: &One) -> anyhow::Result<Ended> {
-    let One { id, place, .. } = one;
+pub(super) fn show(one: &Shown) -> anyhow::Result<Ended> {
+    let Shown { id, place, .. } = one;
     let class = class(&one.class)?;
-    match get(&Store::open(&place.data)?, place, class, id)? {
-        Some(record) => {
-            println!("{}", told(&place.tenant, &record));
-            Ok(Ended::Done)
-        }
-        None => Ok(nobody(class, id)),
-    }
+    let (records, _) = Store::open(&place.data)?.records_of(&place.tenant, class, [id.as_str()])?;
+    records.iter().for_each(|record| println!("{}", told(&place.tenant, record)));
+    if records.is_empty() { Ok(nobody(class, id)) } else { Ok(Ended::Done) }
 }
 
 pub(super) fn forget(one: &One) -> anyhow::Result<Ended> {
-    let One { id, place, .. } = one;
+    let One { id, place, source, .. } = one;
     let class = class(&one.class)?;
     let (store, edge) = (Store::open(&place.data)?, Edge::system());
-    let Some(before) = get(&store, place, class, id)? else { return Ok(nobody(class, id)) };
-    let change = store.delete_record(&place.tenant, class, id)?;
+    let Some(before) = get(&store, place, class, id, source)? else { return Ok(nobody(class, id)) };
+    let change = store.delete_record(&place.tenant, class, id, source)?;
     finish("record-delete", place, &edge, &before.clone(), Some(before), None, change)
 }
 
@@ -84,8 +93,9 @@ fn class(code: &str) -> anyhow::Result<RecordClass> {
     RecordClass::from_code(code).with_context(|| format!("`{code}` is none of patient, user, client"))
 }
 
-fn get(store: &Store, place: &Place, class: RecordClass, id: &str) -> anyhow::Result<Option<Record>> {
-    Ok(store.records_of(&place.tenant, class, [id])?.0.pop())
+fn get(store: &Store, place: &Place, class: RecordClass, id: &str, source: &str) -> anyhow::Result<Option<Record>> {
+    let (records, _) = store.records_of(&place.tenant, class, [id])?;
+    Ok(records.into_iter().find(|record| record.source == source))
 }
 
 fn nobody(class: RecordClass, id: &str) -> Ended {

@@ -136,19 +136,36 @@ pub(super) fn group(group: &Resource<'_>) -> Result<Vec<Relationship>, Reject> {
     Ok(merged(all))
 }
 
-/// One relationship for each user and patient: from the first start to the last end.
+/// One relationship for each user, patient and time: periods that meet or overlap become one, of which the first start
+/// and the last end count.
 ///
-/// A resource that names somebody twice means both times. In between they keep what they have.
-fn merged(all: Vec<Relationship>) -> Vec<Relationship> {
+/// SECURITY: what lies between two periods belongs to neither, so these stay two, told apart by their basis:
+/// `CareTeam/5`, `CareTeam/5#2`.
+fn merged(mut all: Vec<Relationship>) -> Vec<Relationship> {
+    let key = |one: &Relationship| (one.user.clone(), one.patient.clone());
+    all.sort_by(|one, other| key(one).cmp(&key(other)).then(one.start.cmp(&other.start)));
     let mut merged: Vec<Relationship> = Vec::new();
-    for next in all {
-        match merged.iter_mut().find(|known| known.user == next.user && known.patient == next.patient) {
-            None => merged.push(next),
-            Some(known) => {
-                known.start = known.start.zip(next.start).map(|(one, other)| one.min(other));
+    let mut pieces = 1;
+    for mut next in all {
+        match merged.last_mut().filter(|known| key(known) == key(&next)) {
+            Some(known) if !ends_before(known, &next) => {
                 known.end = known.end.zip(next.end).map(|(one, other)| one.max(other));
+            }
+            Some(_) => {
+                pieces += 1;
+                next.terms.basis = format!("{}#{pieces}", next.terms.basis);
+                merged.push(next);
+            }
+            None => {
+                pieces = 1;
+                merged.push(next);
             }
         }
     }
     merged
+}
+
+/// Whether one is over when the other begins.
+fn ends_before(one: &Relationship, other: &Relationship) -> bool {
+    one.end.zip(other.start).is_some_and(|(end, start)| end < start)
 }

@@ -38,6 +38,49 @@ pub struct Derived {
     pub relationships: Vec<Relationship>,
     /// what it says of patients and users
     pub records: Vec<Patch>,
+    /// records nothing is said of any more
+    pub forgotten: Vec<(RecordClass, String)>,
+    /// what closes records, where there are any: somebody unknown does not become known by it
+    pub closed: Vec<Patch>,
+}
+
+impl Derived {
+    /// A resource that is gone: it gives nothing, and where a record is its own, nobody is known by it any more.
+    pub fn deleted(origin: String) -> Self {
+        let own = own_record(&origin);
+        Self { forgotten: own.into_iter().collect(), ..Self::nothing(origin) }
+    }
+
+    fn nothing(origin: String) -> Self {
+        let (relationships, records) = (Vec::new(), Vec::new());
+        Self { origin, relationships, records, forgotten: Vec::new(), closed: Vec::new() }
+    }
+
+    /// A resource whose latest version cannot be read.
+    ///
+    /// SECURITY: what an earlier version gave may be wider than what this one would. Its relationships end, and an
+    /// account or a chart that is the resource's own is closed until a version can be read.
+    pub fn rejected(origin: String) -> Self {
+        let own = own_record(&origin).map(|(class, id)| {
+            let closed = match class {
+                RecordClass::Patient => ("active".into(), Value::Bool(false)),
+                RecordClass::User | RecordClass::Client => ("status".into(), "inactive".into()),
+            };
+            Patch { class, id, members: Map::from_iter([closed]) }
+        });
+        Self { closed: own.into_iter().collect(), ..Self::nothing(origin) }
+    }
+}
+
+/// The record that is a resource's own.
+fn own_record(origin: &str) -> Option<(RecordClass, String)> {
+    match origin.split_once('/') {
+        Some(("Patient", id)) => Some((RecordClass::Patient, id.to_owned())),
+        Some(("Practitioner" | "PractitionerRole" | "RelatedPerson" | "Person", _)) => {
+            Some((RecordClass::User, origin.to_owned()))
+        }
+        _ => None,
+    }
 }
 
 /// Members of a record that a resource speaks of; those it is silent about keep what they have.
@@ -104,7 +147,7 @@ pub fn origin(value: &Value, reading: &Reading) -> Option<String> {
 pub fn derive(value: &Value, reading: &Reading) -> Result<Derived, Reject> {
     let resource = Resource::new(value, reading)?;
     // FHIR R4, Extensibility, section 2.4.1: what is not understood here could turn the meaning round.
-    if value.get("modifierExtension").is_some() {
+    if is_modified(value) {
         return Err(Reject::Unsupported("modifierExtension"));
     }
     let origin = resource.origin();
@@ -121,7 +164,20 @@ pub fn derive(value: &Value, reading: &Reading) -> Result<Derived, Reject> {
         "RelatedPerson" => (Vec::new(), vec![user::related_person(&resource)?]),
         other => return Err(Reject::Type(other.to_owned())),
     };
-    Ok(Derived { origin, relationships, records })
+    Ok(Derived { relationships, records, ..Derived::nothing(origin) })
+}
+
+/// Whether a resource, or any element of it, has an extension that may turn its meaning round. What is contained, and
+/// the text for people, is not read.
+fn is_modified(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "contained" | "text"))
+            .any(|(name, value)| name == "modifierExtension" || is_modified(value)),
+        Value::Array(items) => items.iter().any(is_modified),
+        _ => false,
+    }
 }
 
 /// A relationship that a resource gives, in full and without limits.

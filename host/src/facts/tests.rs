@@ -129,7 +129,7 @@ fn a_fact_has_the_shape_the_contract_fixes() {
 #[test]
 fn terms_are_told_where_there_are_any_and_the_basis_is_not() {
     let terms = Terms {
-        basis: "Consent/9".into(),
+        basis: "deed 9".into(),
         exclude_types: vec!["Observation".into(), "Condition".into()],
         exclude_labels: vec!["SEX".into()],
         condition: Some("minority".into()),

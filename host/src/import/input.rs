@@ -37,7 +37,9 @@ impl Input {
         let file = File::open(path).map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
         let mut reader = BufReader::with_capacity(1 << 20, file);
-        let is_document = is_document(&mut reader).map_err(failed)?;
+        // Its name tells, if it does; a first line that was cut off must not make one document of a file of lines.
+        let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ndjson"));
+        let is_document = !named && is_document(&mut reader).map_err(failed)?;
         if is_document && bytes > DOCUMENT_BYTES_MAX {
             return Err(ImportError::TooLarge { path: path.to_owned(), most: DOCUMENT_BYTES_MAX });
         }

@@ -16,7 +16,7 @@ use crate::derived::{Derived, Patch, Reading, Reject, TYPES, derive, origin};
 use crate::edge::Edge;
 use crate::people;
 use crate::store::imports::Position;
-use crate::store::relationships::SOURCE;
+use crate::store::relationships::IMPORT;
 use crate::store::{Store, StoreError, validate};
 
 use input::{Input, Line};
@@ -24,6 +24,9 @@ use rejects::Rejects;
 
 /// Lines of one transaction.
 const CHUNK_LINES: usize = 1_000;
+/// Events that ended longer ago than this are not taken over: no window a release could reasonably have reaches them,
+/// and they would fill the list of who worked here for years.
+const PAST_MS: u64 = 400 * 24 * 60 * 60 * 1_000;
 /// Nesting of a resource.
 const DEPTH_MAX: usize = 96;
 
@@ -186,22 +189,27 @@ impl Import<'_> {
             _ => std::slice::from_ref(&value),
         };
         for (at, entry) in entries.iter().enumerate() {
+            if let Some(gone) = deleted(entry).filter(|_| is_bundle) {
+                progress.resources += 1;
+                chunk.push(Derived::deleted(gone));
+                continue;
+            }
             let resource = if is_bundle { entry.get("resource").unwrap_or(&Value::Null) } else { entry };
             if is_silent(resource) {
                 progress.skipped += 1;
                 continue;
             }
             match self.taken(resource) {
-                Ok(derived) => {
+                Ok(mut derived) => {
                     progress.resources += 1;
+                    let oldest = (self.edge.now)().0.saturating_sub(PAST_MS);
+                    derived.relationships.retain(|given| given.end.is_none_or(|end| end.0 >= oldest));
                     chunk.push(derived);
                 }
                 Err(reason) => {
                     progress.rejected += 1;
                     rejects.write(line.number, is_bundle.then_some(at), &named(resource), &reason)?;
-                    // SECURITY: what an earlier version gave may be wider than what this one would.
-                    let ended = origin(resource, self.reading);
-                    chunk.extend(ended.map(|origin| Derived { origin, relationships: vec![], records: vec![] }));
+                    chunk.extend(origin(resource, self.reading).map(Derived::rejected));
                 }
             }
         }
@@ -215,7 +223,7 @@ impl Import<'_> {
             validate::relationship(given).map_err(|error| error.to_string())?;
         }
         for Patch { class, id, members } in &derived.records {
-            people::record(*class, id, SOURCE, Value::Object(members.clone())).map_err(|error| error.to_string())?;
+            people::record(*class, id, IMPORT, Value::Object(members.clone())).map_err(|error| error.to_string())?;
         }
         Ok(derived)
     }
@@ -224,6 +232,15 @@ impl Import<'_> {
 /// Enough of a digest to tell files apart.
 fn short(digest: &str) -> String {
     digest.trim_start_matches("sha256:").chars().take(12).collect()
+}
+
+/// The resource an entry of a transaction or a history deletes, `Encounter/9`.
+fn deleted(entry: &Value) -> Option<String> {
+    let request = entry.get("request").filter(|request| request.get("method") == Some(&"DELETE".into()))?;
+    let url = request.get("url").and_then(Value::as_str)?;
+    let mut parts = url.rsplit('/');
+    let (id, kind) = (parts.next()?, parts.next()?);
+    (TYPES.contains(&kind) && validate::is_id(id)).then(|| format!("{kind}/{id}"))
 }
 
 /// A resource of a type nothing is derived from.

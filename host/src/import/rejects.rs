@@ -1,7 +1,8 @@
 //! The file of what was rejected: where it stood, what it was, and why.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -72,9 +73,15 @@ impl Rejects {
     fn opened(&self, keep: u64) -> Result<File, ImportError> {
         let open = || {
             if let Some(folder) = self.path.parent() {
-                std::fs::create_dir_all(folder)?;
+                DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             }
-            let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path)?;
+            // Rejects name people: they are for who runs the import.
+            let mut options = OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
+            if file.metadata()?.len() < keep {
+                let gone = "the rejects an earlier run wrote are not here: give the folder it wrote them to";
+                return Err(std::io::Error::new(std::io::ErrorKind::NotFound, gone));
+            }
             file.set_len(keep)?;
             file.seek(SeekFrom::Start(keep))?;
             Ok(file)

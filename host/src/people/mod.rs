@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::store::relationships::SOURCE;
+use crate::store::relationships::{IMPORT, SOURCE};
 
 pub use fact::encode;
 pub use limits::{is_client_id, partial_date, zone};
@@ -44,9 +44,9 @@ pub struct PatientRecord {
     /// IANA name of the zone they live in
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// has died
-    #[serde(skip_serializing_if = "is_false")]
-    pub deceased: bool,
+    /// has died; absent: not said
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deceased: Option<bool>,
     /// bare id of the chart that replaced this one
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merged_into: Option<String>,
@@ -59,12 +59,12 @@ pub struct PatientRecord {
     /// no app of the patient or a proxy may open it
     #[serde(skip_serializing_if = "is_false")]
     pub app_access_blocked: bool,
-    /// an adult before their years
-    #[serde(skip_serializing_if = "is_false")]
-    pub emancipated: bool,
-    /// documented as unable to decide for themself
-    #[serde(skip_serializing_if = "is_false")]
-    pub incapacitated: bool,
+    /// an adult before their years; absent: not said
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emancipated: Option<bool>,
+    /// documented as unable to decide for themself; absent: not said
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incapacitated: Option<bool>,
     /// when this was so, RFC 3339; now when absent
     #[serde(skip_serializing_if = "Option::is_none")]
     pub as_of: Option<String>,
@@ -76,13 +76,13 @@ impl Default for PatientRecord {
             active: true,
             birth_date: None,
             zone: None,
-            deceased: false,
+            deceased: None,
             merged_into: None,
             restriction: None,
             test: false,
             app_access_blocked: false,
-            emancipated: false,
-            incapacitated: false,
+            emancipated: None,
+            incapacitated: None,
             as_of: None,
         }
     }
@@ -175,7 +175,7 @@ fn is_true(flag: &bool) -> bool {
 pub fn record(class: RecordClass, id: &str, source: &str, members: Value) -> Result<Record, InvalidRecord> {
     limits::id(class, id)?;
     // The directory answers anew each time: a record that said when it was read would soon be too old for ever.
-    if source == SOURCE && members.get("as_of").is_some() {
+    if [SOURCE, IMPORT].contains(&source) && members.get("as_of").is_some() {
         return Err(InvalidRecord::new("as_of", "is said by callers, of what they read elsewhere"));
     }
     let members = match class {

@@ -4,7 +4,7 @@ use chartgate_model::{Millis, Record, Relationship};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::Value;
 
-use super::relationships::{SOURCE, put_row, raise, revision, to_column};
+use super::relationships::{IMPORT, put_row, raise, revision, to_column};
 use super::{Bulk, Effect, Store, StoreError, records, validate};
 use crate::derived::{Derived, Patch};
 use crate::people;
@@ -103,13 +103,20 @@ fn take_over(
                     "DELETE FROM relationships
                      WHERE tenant = ?1 AND user = ?2 AND patient = ?3 AND kind = ?4 AND basis = ?5",
                 )?
-                .execute([tenant, &key.user, &key.patient, &key.kind, &derived.origin])?;
+                .execute([tenant, &key.user, &key.patient, &key.kind, &key.basis])?;
         }
     }
     for given in derived.relationships.iter().filter(|given| !kept.iter().any(|key| key.is_of(given))) {
         count(bulk, put_row(transaction, tenant, given, now)??);
     }
-    for patch in &derived.records {
+    for (class, id) in &derived.forgotten {
+        count(bulk, records::delete_row(transaction, tenant, *class, id, IMPORT)?);
+    }
+    let mut closing = Vec::new();
+    for patch in &derived.closed {
+        closing.extend(records::one(transaction, tenant, patch.class, &patch.id, IMPORT)?.map(|_| patch));
+    }
+    for patch in derived.records.iter().chain(closing) {
         let record = patched(transaction, tenant, patch)?;
         count(bulk, records::put_row(transaction, tenant, &record, now)?);
     }
@@ -121,34 +128,37 @@ struct Key {
     user: String,
     patient: String,
     kind: String,
+    basis: String,
 }
 
 impl Key {
     fn is_of(&self, given: &Relationship) -> bool {
-        given.user == self.user && given.patient == self.patient && given.kind == self.kind
+        given.user == self.user
+            && given.patient == self.patient
+            && given.kind == self.kind
+            && given.terms.basis == self.basis
     }
 }
 
-/// The rows a resource gave before, with their status.
+/// The rows a resource gave before, with their status: those on `Encounter/9`, and on `Encounter/9#2` and so on.
 fn given_before(transaction: &Transaction<'_>, tenant: &str, origin: &str) -> Result<Vec<(Key, String)>, StoreError> {
     let mut statement = transaction.prepare_cached(
-        "SELECT user, patient, kind, status FROM relationships WHERE tenant = ?1 AND basis = ?2 AND basis <> ''",
+        "SELECT user, patient, kind, basis, status FROM relationships
+         WHERE tenant = ?1 AND basis <> '' AND (basis = ?2 OR (basis >= ?2 || '#' AND basis < ?2 || '$'))",
     )?;
     let rows = statement.query_map([tenant, origin], |row| {
-        Ok((Key { user: row.get(0)?, patient: row.get(1)?, kind: row.get(2)? }, row.get(3)?))
+        Ok((Key { user: row.get(0)?, patient: row.get(1)?, kind: row.get(2)?, basis: row.get(3)? }, row.get(4)?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// A record with what a resource says of it; what it is silent about stays.
+/// A record of imports with what a resource says of it; what it is silent about stays. What was set by hand is a record
+/// of its own.
 fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch) -> Result<Record, StoreError> {
-    let before = records::one(transaction, tenant, patch.class, &patch.id)?;
+    let before = records::one(transaction, tenant, patch.class, &patch.id, IMPORT)?;
     let mut members = before.map(|record| record.members).unwrap_or_default();
-    let suspended = members.get("status").is_some_and(|status| status == "suspended");
     for (name, value) in &patch.members {
         match value {
-            // A resource knows who works there, and not whom an administrator has suspended.
-            _ if suspended && name == "status" => None,
             // The organization's zone is for those of whom none is known.
             _ if name == "zone" && members.contains_key(name) => None,
             // SECURITY: they only close a provider's own chart, so one resource less never opens one.
@@ -162,15 +172,13 @@ fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch) -> Result
             value => members.insert(name.clone(), value.clone()),
         };
     }
-    let taken = |members| people::record(patch.class, &patch.id, SOURCE, Value::Object(members));
+    let taken = |members| people::record(patch.class, &patch.id, IMPORT, Value::Object(members));
     taken(members.clone()).or_else(|_| {
         // What was there and what is new do not go together, a start and an earlier end, or more charts of their own
         // than can be kept.
         // SECURITY: the account is closed until somebody looks, since what is left of it could be wider.
         ["start", "end", "charts"].into_iter().for_each(|name| drop(members.remove(name)));
-        if !suspended {
-            members.insert("status".into(), "inactive".into());
-        }
+        members.insert("status".into(), "inactive".into());
         taken(members).map_err(|_| StoreError::Unreadable { column: "body" })
     })
 }

@@ -36,7 +36,7 @@ fn what_is_put_comes_back_and_each_change_raises_the_revision() {
         assert_eq!(store.records_of("default", RecordClass::Patient, ["123"]).unwrap(), (vec![given], revision));
     }
     for (revision, effect) in [(3, Effect::Deleted), (3, Effect::Unchanged)] {
-        let change = store.delete_record("default", RecordClass::Patient, "123").unwrap();
+        let change = store.delete_record("default", RecordClass::Patient, "123", "directory").unwrap();
         assert_eq!((change.revision, change.effect), (revision, effect));
     }
     assert_eq!(store.records_of("default", RecordClass::Patient, ["123"]).unwrap(), (vec![], 3));
@@ -56,7 +56,7 @@ fn tenants_and_classes_are_apart() {
         assert_eq!(store.records_of(tenant, class, ["a"]).unwrap().0.len(), known, "{tenant}");
         assert_eq!(store.records(tenant, class, None, 10).unwrap().records.len(), known, "{tenant}");
     }
-    assert_eq!(store.delete_record("two", RecordClass::Client, "a").unwrap().effect, Effect::Unchanged);
+    assert_eq!(store.delete_record("two", RecordClass::Client, "a", "directory").unwrap().effect, Effect::Unchanged);
     assert!(store.put_record("No Tenant", &of(RecordClass::Client, "a", json!({})), NOW).is_err());
 }
 

@@ -13,6 +13,8 @@ use super::{Store, StoreError};
 
 /// What answers from here call themselves.
 pub const SOURCE: &str = "directory";
+/// The source of records that were taken over from resources.
+pub const IMPORT: &str = "import";
 /// The most rows one page of [`Store::list`] holds.
 pub const MAX_PAGE: usize = 1_000;
 
@@ -113,6 +115,7 @@ impl Store {
     pub fn put(&self, tenant: &str, given: &Relationship, now: Millis) -> Result<Change, StoreError> {
         validate::tenant(tenant)?;
         validate::relationship(given)?;
+        validate::by_hand(given)?;
         self.write(|transaction| {
             let effect = put_row(transaction, tenant, given, now)??;
             change(transaction, effect)
@@ -125,7 +128,8 @@ impl Store {
         validate::tenant(tenant)?;
         let mut seen = HashSet::with_capacity(given.len());
         for (index, entry) in given.iter().enumerate() {
-            validate::relationship(entry).map_err(|source| StoreError::Entry { index, source })?;
+            let valid = validate::relationship(entry).and_then(|()| validate::by_hand(entry));
+            valid.map_err(|source| StoreError::Entry { index, source })?;
             if !seen.insert((&entry.user, &entry.patient, &entry.kind, &entry.terms.basis)) {
                 let source = InvalidMember { member: "kind", message: "an earlier entry sets the same".into() };
                 return Err(StoreError::Entry { index, source });

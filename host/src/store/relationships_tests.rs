@@ -254,13 +254,13 @@ fn statuses(store: &Store) -> Vec<String> {
 #[test]
 fn relationships_on_several_bases_stand_side_by_side() {
     let (_dir, store) = open();
-    for basis in ["Encounter/1", "", "Encounter/2"] {
+    for basis in ["visit 1", "", "visit 2"] {
         assert_eq!(store.put("default", &on(basis), NOW).unwrap().effect, Effect::Created);
     }
-    assert_eq!(statuses(&store), [":active", "Encounter/1:active", "Encounter/2:active"]);
-    assert_eq!(store.get("default", USER, "123", "treatment", "Encounter/2").unwrap(), Some(on("Encounter/2")));
-    assert_eq!(store.delete("default", USER, "123", "treatment", "Encounter/1").unwrap().effect, Effect::Deleted);
-    assert_eq!(statuses(&store), [":active", "Encounter/2:active"]);
+    assert_eq!(statuses(&store), [":active", "visit 1:active", "visit 2:active"]);
+    assert_eq!(store.get("default", USER, "123", "treatment", "visit 2").unwrap(), Some(on("visit 2")));
+    assert_eq!(store.delete("default", USER, "123", "treatment", "visit 1").unwrap().effect, Effect::Deleted);
+    assert_eq!(statuses(&store), [":active", "visit 2:active"]);
     assert_eq!(store.put_many("default", &[on("a"), on("b")], NOW).unwrap().created, 2);
     assert!(store.put_many("default", &[on("a"), on("a")], NOW).is_err());
 }
@@ -268,12 +268,12 @@ fn relationships_on_several_bases_stand_side_by_side() {
 #[test]
 fn a_revocation_stands_beside_grants_on_other_bases_and_outlives_them() {
     let (_dir, store) = open();
-    store.put("default", &on("Encounter/1"), NOW).unwrap();
+    store.put("default", &on("visit 1"), NOW).unwrap();
     assert_eq!(store.revoke("default", USER, "123", "treatment", NOW).unwrap().effect, Effect::Updated);
-    assert_eq!(statuses(&store), [":revoked", "Encounter/1:active"]);
+    assert_eq!(statuses(&store), [":revoked", "visit 1:active"]);
     assert_eq!(store.revoke("default", USER, "123", "treatment", NOW).unwrap().effect, Effect::Unchanged);
-    store.put("default", &on("Encounter/1"), NOW).unwrap();
-    assert_eq!(statuses(&store), [":revoked", "Encounter/1:active"]);
+    store.put("default", &on("visit 1"), NOW).unwrap();
+    assert_eq!(statuses(&store), [":revoked", "visit 1:active"]);
     assert_eq!(store.revoke("default", USER, "9", "treatment", NOW).unwrap().effect, Effect::Unchanged);
 }
 
@@ -281,7 +281,7 @@ fn a_revocation_stands_beside_grants_on_other_bases_and_outlives_them() {
 fn a_revocation_is_ordinary_whatever_it_revokes() {
     let (_dir, store) = open();
     store.put("default", &Relationship { via: "break-glass".into(), ..on("") }, NOW).unwrap();
-    store.put("default", &on("Encounter/1"), NOW).unwrap();
+    store.put("default", &on("visit 1"), NOW).unwrap();
     assert_eq!(store.revoke("default", USER, "123", "treatment", NOW).unwrap().effect, Effect::Updated);
     let (found, _) = store.between("default", USER, "123").unwrap();
     assert!(found.iter().any(|row| row.status == "revoked" && row.via == "ordinary"), "{found:?}");
@@ -303,4 +303,22 @@ fn terms_come_back_as_they_were_put() {
     assert_eq!(store.put("default", &given, NOW).unwrap().effect, Effect::Unchanged);
     let page = store.list("default", &Filter::default(), None, 1).unwrap();
     assert_eq!(page.relationships, [given]);
+}
+
+/// The next import of the resource would take the grant away.
+#[test]
+fn nothing_is_granted_by_hand_on_what_resources_give() {
+    let (_dir, store) = open();
+    let on = |basis: &str, status: &str| {
+        let terms = Terms { basis: basis.into(), ..Terms::default() };
+        Relationship { terms, status: status.into(), ..related(USER, "123", "treatment") }
+    };
+    for basis in ["Consent/77", "Encounter/9#2", "CareTeam/a.b-c"] {
+        assert!(store.put("default", &on(basis, "active"), NOW).is_err(), "{basis}");
+        assert!(store.put_many("default", &[on(basis, "active")], NOW).is_err(), "{basis}");
+        assert!(store.put("default", &on(basis, "revoked"), NOW).is_ok(), "{basis}");
+    }
+    for basis in ["", "consent 77", "Observation/1", "Consent/", "court order of 2026"] {
+        assert!(store.put("default", &on(basis, "active"), NOW).is_ok(), "{basis}");
+    }
 }

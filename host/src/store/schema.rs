@@ -79,9 +79,10 @@ const MIGRATIONS: [&str; 3] = [
         tenant TEXT NOT NULL,
         class TEXT NOT NULL CHECK (class IN ('patient', 'user', 'client')),
         id TEXT NOT NULL,
+        source TEXT NOT NULL CHECK (source IN ('directory', 'import')),
         body TEXT NOT NULL,
         updated_ms INTEGER NOT NULL CHECK (updated_ms >= 0),
-        PRIMARY KEY (tenant, class, id)
+        PRIMARY KEY (tenant, class, id, source)
     ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE imports (

@@ -83,6 +83,18 @@ pub fn basis(text: &str) -> Result<(), InvalidMember> {
     if good { Ok(()) } else { Err(invalid("basis", text, "at most 200 bytes without control characters")) }
 }
 
+/// A relationship that somebody gives by hand: what rests on a resource is the next import's to take away, so nothing
+/// is granted on it. It may be suspended or revoked there.
+pub fn by_hand(given: &Relationship) -> Result<(), InvalidMember> {
+    let resource = given.terms.basis.split('#').next().and_then(|basis| basis.split_once('/'));
+    let derived = resource.is_some_and(|(kind, id)| crate::derived::TYPES.contains(&kind) && is_id(id));
+    if derived && given.status == "active" {
+        let expected = "a document of your own: the next import would take away what rests on a resource";
+        return Err(invalid("basis", &given.terms.basis, expected));
+    }
+    Ok(())
+}
+
 fn terms(given: &Relationship) -> Result<(), InvalidMember> {
     let Terms { basis: on, exclude_types, exclude_labels, condition, delegator } = &given.terms;
     basis(on)?;

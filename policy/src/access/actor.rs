@@ -18,8 +18,8 @@ struct Record<'a> {
     as_of_ms: Option<u64>,
     /// roles of a user, or the one kind of a client; absent where it is not said
     roles: Option<Vec<Cow<'a, str>>>,
-    /// patient ids of a user
-    charts: Vec<Cow<'a, str>>,
+    /// patient ids of a user; absent where it is not said
+    charts: Option<Vec<Cow<'a, str>>>,
 }
 
 /// What is known of a user or a client, by all sources.
@@ -94,20 +94,21 @@ impl<'a> Actor<'a> {
         self.records.iter().any(|record| record.is(patient))
     }
 
-    /// Whether every record says so, and there is one.
+    /// Whether every record that speaks of charts says so, and there is one.
     pub(crate) fn is_surely(&self, patient: &str) -> bool {
-        !self.is_unknown() && self.records.iter().all(|record| record.is(patient))
+        let mut speak = self.records.iter().filter(|record| record.charts.is_some()).peekable();
+        speak.peek().is_some() && speak.all(|record| record.is(patient))
     }
 
     /// Patients that are the user, by any record.
     pub(crate) fn charts(&self) -> impl Iterator<Item = &str> {
-        self.records.iter().flat_map(|record| &record.charts).map(|id| &**id)
+        self.records.iter().flat_map(|record| record.charts.iter().flatten()).map(|id| &**id)
     }
 }
 
 impl Record<'_> {
     fn is(&self, patient: &str) -> bool {
-        self.charts.iter().any(|known| known == patient)
+        self.charts.iter().flatten().any(|known| known == patient)
     }
 }
 
@@ -125,7 +126,7 @@ fn record<'a>(value: Value<'_, 'a>) -> Result<Record<'a>, Malformed> {
         test: flag(value, "test")?.unwrap_or(false),
         as_of_ms: instant(value, "as_of_ms")?,
         roles: texts(value, "roles")?.or(kind),
-        charts: texts(value, "charts")?.unwrap_or_default(),
+        charts: texts(value, "charts")?,
     })
 }
 

@@ -20,13 +20,13 @@ struct Record<'a> {
     active: bool,
     born: Option<BirthDate>,
     offset: Option<Offset>,
-    deceased: bool,
+    deceased: Option<bool>,
     merged_into: Option<Cow<'a, str>>,
     restriction: Option<Restriction<'a>>,
     test: bool,
     app_access_blocked: bool,
-    emancipated: bool,
-    incapacitated: bool,
+    emancipated: Option<bool>,
+    incapacitated: Option<bool>,
     as_of_ms: Option<u64>,
 }
 
@@ -86,9 +86,9 @@ impl<'a> Charts<'a> {
         let (mut names, mut oldest_ms) = (Vec::new(), None);
         for step in 0..=MERGES_MAX {
             let records = self.of(at);
-            let mut next = records.iter().map(|record| record.merged_into.as_deref());
-            let first = next.next().flatten();
-            if next.any(|other| other != first) || (step > 0 && records.is_empty()) {
+            let mut next = records.iter().filter_map(|record| record.merged_into.as_deref());
+            let first = next.next();
+            if next.any(|other| Some(other) != first) || (step > 0 && records.is_empty()) {
                 return Err(Reason::MergeUnresolved);
             }
             names.push(at);
@@ -133,7 +133,7 @@ impl<'c> Chart<'c> {
 
     /// Dead by any record.
     pub(crate) fn is_deceased(&self) -> bool {
-        self.any(|record| record.deceased)
+        self.any(|record| record.deceased == Some(true))
     }
 
     /// Whether apps of patients and proxies may open it at all.
@@ -154,12 +154,12 @@ impl<'c> Chart<'c> {
         in_force.all(|restriction| restriction.allow.iter().any(|allowed| allowed == user))
     }
 
-    /// Dead by every record, and there is one.
+    /// Dead by every record that speaks of it.
     pub(crate) fn is_surely_deceased(&self) -> bool {
         self.all(|record| record.deceased)
     }
 
-    /// Incapacitated by every record, and there is one.
+    /// Incapacitated by every record that speaks of it.
     pub(crate) fn is_surely_incapacitated(&self) -> bool {
         self.all(|record| record.incapacitated)
     }
@@ -168,17 +168,21 @@ impl<'c> Chart<'c> {
         self.all(|record| record.emancipated)
     }
 
-    fn all(&self, says: fn(&Record<'_>) -> bool) -> bool {
-        !self.is_unknown() && self.records.iter().all(|record| says(record))
+    /// SECURITY: what opens a chart has to be said by somebody, and by nobody otherwise. A record that is silent does
+    /// not speak.
+    fn all(&self, says: fn(&Record<'_>) -> Option<bool>) -> bool {
+        let mut said = self.records.iter().filter_map(says).peekable();
+        said.peek().is_some() && said.all(|said| said)
     }
 
-    fn ages(&self, now_ms: u64) -> impl Iterator<Item = Option<Age>> {
-        self.records.iter().map(move |record| record.born.map(|born| Age { born, offset: record.offset, now_ms }))
+    /// Of each record that knows a birth date.
+    fn ages(&self, now_ms: u64) -> impl Iterator<Item = Age> {
+        self.records.iter().filter_map(move |record| Some(Age { born: record.born?, offset: record.offset, now_ms }))
     }
 
     /// Whether the patient is old enough for access of their own, as far as their age is known.
     pub(crate) fn is_old_enough(&self, settings: &Settings, now_ms: u64) -> bool {
-        self.ages(now_ms).flatten().all(|age| age.is_surely(settings.own_access_from_age))
+        self.ages(now_ms).all(|age| age.is_surely(settings.own_access_from_age))
     }
 
     /// What a patient's age makes of the authority of others over them.
@@ -186,7 +190,10 @@ impl<'c> Chart<'c> {
         if self.is_unknown() {
             return Ok(Minority { over: Some(Reason::PatientOfAge), limited: false, end_ms: None, change_ms: None });
         }
-        let ages = self.ages(now_ms).collect::<Option<Vec<_>>>().ok_or(Reason::BirthDateUnknown)?;
+        let ages: Vec<Age> = self.ages(now_ms).collect();
+        if ages.is_empty() {
+            return Err(Reason::BirthDateUnknown);
+        }
         let (majority, adolescence) = (settings.age_of_majority, settings.limited_from_age);
         let any = |years| ages.iter().any(|age| age.may_be(years));
         let emancipated = self.is_surely_emancipated();
@@ -227,13 +234,13 @@ fn record<'a>(value: Value<'_, 'a>) -> Result<Record<'a>, Malformed> {
         active: flag(value, "active")?.unwrap_or(true),
         born: value.get_string("birth_date")?.map(|text| BirthDate::parse(&text)).transpose()?,
         offset: utc_offset_s.map(|utc_offset_s| Offset { utc_offset_s, until_ms }),
-        deceased: says("deceased")?,
+        deceased: flag(value, "deceased")?,
         merged_into: value.get_string("merged_into")?,
         restriction: value.get("restriction")?.map(restriction).transpose()?,
         test: says("test")?,
         app_access_blocked: says("app_access_blocked")?,
-        emancipated: says("emancipated")?,
-        incapacitated: says("incapacitated")?,
+        emancipated: flag(value, "emancipated")?,
+        incapacitated: flag(value, "incapacitated")?,
         as_of_ms: instant(value, "as_of_ms")?,
     })
 }

@@ -295,11 +295,13 @@ fn delegated<'e>(
 }
 
 /// How much longer than its period a kind counts, before and after.
-fn window_ms(kind: &str, settings: &Settings) -> u64 {
+///
+/// Those that do are events: each stands for itself. The others are one state, of which an end is a statement too.
+fn window_ms(kind: &str, settings: &Settings) -> Option<u64> {
     match kind {
-        "encounter" => settings.encounter_window_days * DAY_MS,
-        "appointment" => settings.appointment_window_days * DAY_MS,
-        _ => 0,
+        "encounter" => Some(settings.encounter_window_days * DAY_MS),
+        "appointment" => Some(settings.appointment_window_days * DAY_MS),
+        _ => None,
     }
 }
 
@@ -362,23 +364,24 @@ impl Live {
     }
 }
 
-/// `None` when there is no entry. Every source that speaks of the relationship has to hold it live;
-/// the earliest of the ends they give is its end.
+/// `None` when there is no entry. Every source that speaks of the relationship has to hold it live; the earliest of the
+/// ends they give is its end. Of events (kinds with a window) only those of now speak.
 fn live<'e>(
     entries: impl Iterator<Item = &'e Entry<'e>> + Clone,
     asking: Asking<'_>,
-    window_ms: u64,
+    window_ms: Option<u64>,
 ) -> Result<Option<Live>, Reason> {
     if entries.clone().any(|entry| entry.status == Status::Revoked) {
         return Err(Reason::RelationshipRevoked);
     }
     let mut all: Option<Live> = None;
+    let (mut held, mut elsewhen) = (false, None);
     for entry in entries.clone() {
         let live = all.get_or_insert(Live::EMPTY);
         let mut failure = Reason::NoRelationship;
         let mut source_end: Option<Option<u64>> = None;
         for one in entries.clone().filter(|other| other.source == entry.source) {
-            match holds(one, asking, window_ms) {
+            match holds(one, asking, window_ms.unwrap_or(0)) {
                 // The latest end of one source: it may record several periods.
                 Ok(end_ms) => {
                     source_end = Some(source_end.map_or(end_ms, |known| known.zip(end_ms).map(|(a, b)| a.max(b))));
@@ -391,10 +394,21 @@ fn live<'e>(
                 Err(reason) => failure = failure.max(reason),
             }
         }
-        let source_end = source_end.ok_or(failure)?;
+        let Some(source_end) = source_end else {
+            // What happened at another time does not speak against what happens now.
+            if window_ms.is_some() && matches!(failure, Reason::RelationshipEnded | Reason::RelationshipNotStarted) {
+                elsewhen = elsewhen.max(Some(failure));
+                continue;
+            }
+            return Err(failure);
+        };
+        held = true;
         live.end_ms = live.end_ms.into_iter().chain(source_end).min();
     }
-    Ok(all)
+    match elsewhen {
+        Some(failure) if !held => Err(failure),
+        _ => Ok(all),
+    }
 }
 
 /// Whether one active entry holds now, and until when.

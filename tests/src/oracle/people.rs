@@ -148,12 +148,13 @@ impl People<'_> {
         standings
     }
 
-    /// Whether a chart that is left is that of the patient who asks: by identity, or every record of them says so.
+    /// Whether a chart that is left is that of the patient who asks: by identity, or every record that speaks of charts says so.
     fn is_self(&self, survivor: &str) -> bool {
         let known = self.of(RecordClass::User, &self.subject.user);
-        let lists = |record: &&Record| strings(record, "charts").iter().any(|chart| chart == survivor);
+        let speak: Vec<_> = known.iter().filter(|record| record.members.contains_key("charts")).collect();
+        let lists = |record: &&&Record| strings(record, "charts").iter().any(|chart| chart == survivor);
         self.subject.kind == SubjectKind::Patient
-            && (self.own_chart() == Some(survivor) || (!known.is_empty() && known.iter().all(lists)))
+            && (self.own_chart() == Some(survivor) || (!speak.is_empty() && speak.iter().all(|record| lists(&record))))
     }
 
     /// Somebody's access to themself.

@@ -21,7 +21,7 @@ use crate::http::decide::read_json;
 use crate::http::json;
 use crate::http::problem::Problem;
 use crate::people;
-use crate::store::relationships::SOURCE;
+use crate::store::relationships::{IMPORT, SOURCE};
 
 /// A page of records: `patients`, `users` or `clients` as the request has it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,13 +100,13 @@ pub(in crate::http) async fn put(
         Some(_) => return Err(Problem::member("tenant", "has to be a string")),
     };
     let record = people::named(class, SOURCE, members).map_err(|error| Problem::member(error.member, error.message))?;
-    let before = state.store.records_of(&tenant, class, [record.id.as_str()]).map_err(store_problem)?.0;
+    let before = records_by(&state, &tenant, class, &record.id, SOURCE)?;
     let change = state.store.put_record(&tenant, &record, (state.edge.now)()).map_err(store_problem)?;
     let made = ChangeMade {
         action: "record-put",
         subject: &format!("{}/{}", class.code(), record.id),
         tenant: Some(&tenant),
-        before: before.first().map(|before| told(&tenant, before)),
+        before: before.as_ref().map(|before| told(&tenant, before)),
         after: Some(told(&tenant, &record)),
         revision: change.revision,
     };
@@ -120,6 +120,8 @@ pub(in crate::http) async fn put(
 pub(in crate::http) struct Key {
     tenant: Option<String>,
     id: String,
+    /// `directory` (what was set by hand) when absent, or `import`
+    source: Option<String>,
 }
 
 /// Forget what is known of one.
@@ -137,18 +139,34 @@ pub(in crate::http) async fn delete(
     let actor = state.administrator(&headers, peer, &["operator"])?;
     let Query(key) = key.map_err(|error| Problem::member("query", error.body_text()))?;
     let tenant = key.tenant.unwrap_or_else(default_tenant);
-    let before = state.store.records_of(&tenant, class, [key.id.as_str()]).map_err(store_problem)?.0;
-    let change = state.store.delete_record(&tenant, class, &key.id).map_err(store_problem)?;
+    let source = key.source.as_deref().unwrap_or(SOURCE);
+    if ![SOURCE, IMPORT].contains(&source) {
+        return Err(Problem::member("source", "is neither `directory` nor `import`"));
+    }
+    let before = records_by(&state, &tenant, class, &key.id, source)?;
+    let change = state.store.delete_record(&tenant, class, &key.id, source).map_err(store_problem)?;
     let made = ChangeMade {
         action: "record-delete",
         subject: &format!("{}/{}", class.code(), key.id),
         tenant: Some(&tenant),
-        before: before.first().map(|before| told(&tenant, before)),
+        before: before.as_ref().map(|before| told(&tenant, before)),
         after: None,
         revision: change.revision,
     };
     state.record_change(&actor, made).await?;
     Ok(Json(changed(&change.effect, change.revision)))
+}
+
+/// What one source knows of one.
+fn records_by(
+    state: &State,
+    tenant: &str,
+    class: RecordClass,
+    id: &str,
+    source: &str,
+) -> Result<Option<Record>, Problem> {
+    let (records, _) = state.store.records_of(tenant, class, [id]).map_err(store_problem)?;
+    Ok(records.into_iter().find(|record| record.source == source))
 }
 
 /// The class a path names, in the plural.
@@ -157,9 +175,10 @@ fn of(path: &str) -> Result<RecordClass, Problem> {
     class.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no-route", "there is nothing at this path"))
 }
 
-/// A record as it was put.
+/// A record as it was put, and by whom: `directory` is by hand, `import` from resources.
 pub(crate) fn told(tenant: &str, record: &Record) -> Value {
     let mut members = record.members.clone();
+    members.insert("source".into(), json!(record.source));
     members.insert("tenant".into(), json!(tenant));
     members.insert(record.class.code().into(), json!(record.id));
     Value::Object(members)

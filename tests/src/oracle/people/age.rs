@@ -4,7 +4,8 @@ use chartgate_model::{Millis, Record};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::{People, earlier, flag};
+use super::kinds::is_said;
+use super::{People, earlier};
 use crate::oracle::value::date;
 
 const HOUR_MS: i128 = 3_600_000;
@@ -66,7 +67,7 @@ impl People<'_> {
 
     /// Whether the patient is an adult before their years.
     pub(super) fn is_emancipated(&self, records: &[&Record]) -> bool {
-        !records.is_empty() && records.iter().all(|record| flag(record, "emancipated"))
+        is_said(records, "emancipated").is_some()
     }
 
     /// When somebody stops being a minor; `None` for whom may be none already.

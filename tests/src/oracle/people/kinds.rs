@@ -77,7 +77,8 @@ impl People<'_> {
         (!is_over).then_some(of_kind)
     }
 
-    /// Those of the entries that are in force, and when they end; `None` where a source has none that is.
+    /// Those of the entries that are in force, and when they end; `None` where a source has none that is. Encounters and
+    /// appointments of other times say nothing about now.
     fn in_force<'e>(&self, entries: &[&'e Relationship]) -> Option<(Vec<&'e Relationship>, Option<Millis>)> {
         let sources: BTreeSet<&str> = entries.iter().map(|entry| entry.source.as_str()).collect();
         let (mut in_force, mut first) = (Vec::new(), None);
@@ -90,9 +91,14 @@ impl People<'_> {
                     last = Some(last.map_or(end, |known| later(known, end)));
                 }
             }
-            first = earlier(first, last?);
+            let is_event = entries.iter().any(|entry| matches!(entry.kind.as_str(), "encounter" | "appointment"));
+            match last {
+                Some(last) => first = earlier(first, last),
+                None if is_event => {}
+                None => return None,
+            }
         }
-        (!sources.is_empty()).then_some((in_force, first))
+        (!in_force.is_empty()).then_some((in_force, first))
     }
 
     /// When an entry holds.
@@ -126,7 +132,7 @@ impl People<'_> {
         if !["parent", "guardian", "caregiver", "agency"].contains(&kind) {
             return Some(());
         }
-        if records.iter().any(|record| !record.members.contains_key("birth_date")) {
+        if !records.is_empty() && records.iter().all(|record| !record.members.contains_key("birth_date")) {
             return None;
         }
         if kind == "parent" {
@@ -193,7 +199,8 @@ impl Standing {
     }
 }
 
-/// Whether every record has a flag, and there is one.
-fn is_said(records: &[&Record], name: &str) -> Option<()> {
-    (!records.is_empty() && records.iter().all(|record| flag(record, name))).then_some(())
+/// Whether a flag is said by somebody, and denied by nobody.
+pub(super) fn is_said(records: &[&Record], name: &str) -> Option<()> {
+    let denied = records.iter().any(|record| record.members.get(name) == Some(&serde_json::Value::Bool(false)));
+    (!denied && records.iter().any(|record| flag(record, name))).then_some(())
 }

@@ -38,11 +38,10 @@ impl<'a> People<'a> {
             if (records.is_empty() && way.len() > 1) || records.iter().any(|record| self.is_stale(record)) {
                 return None;
             }
-            // A record that does not speak of a merger says there was none.
-            let into: BTreeSet<Option<&str>> = records.iter().map(|record| text(record, "merged_into")).collect();
+            let into: BTreeSet<&str> = records.iter().filter_map(|record| text(record, "merged_into")).collect();
             match into.into_iter().collect::<Vec<_>>().as_slice() {
-                [] | [None] => return Some(way),
-                [Some(into)] if !way.iter().any(|chart| chart == into) => way.push((*into).to_owned()),
+                [] => return Some(way),
+                [into] if !way.iter().any(|chart| chart == into) => way.push((*into).to_owned()),
                 _ => return None,
             }
         }
