@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use chartgate_model::{
-    DecisionRequest, Fact, FhirRequest, GrantDecision, GrantOutcome, GrantRequest, Interaction, Outcome, Relationship,
-    Stored, SubjectKind, Terms,
+    DecisionRequest, Fact, FhirRequest, GrantDecision, GrantInput, GrantOutcome, GrantRequest, Interaction, Outcome,
+    Relationship, Stored, SubjectKind, Terms,
 };
 use chartgate_policy::{Reason, Rule};
 use chartgate_runtime::admission::{GRANT_INTERFACE, admit};
@@ -75,6 +75,29 @@ fn the_component_grants_as_the_native_rules_do_to_the_last_step_of_the_trace() {
         }
     }
     none(found);
+}
+
+/// What a release usually gives a call, `chartgate policy build --fuel`.
+const FUEL: u64 = 50_000_000;
+
+#[test]
+fn every_grant_costs_a_part_of_what_a_release_may_use() {
+    let policy = component();
+    let longest: Vec<String> = (0..900).map(|at| format!("patient/Observation.rs?category={at}")).collect();
+    for vector in all() {
+        let (request, world) = (vector.request(), vector.world());
+        let mut fuel = 0;
+        let mut judge = |input: &GrantInput<'_>| {
+            let called = policy.grant(input).unwrap();
+            fuel = fuel.max(called.fuel_used);
+            called.decision
+        };
+        world.run(&request, &mut judge);
+        if vector.id == "grant-v2" {
+            world.run(&GrantRequest { scope: longest.join(" "), ..request }, &mut judge);
+        }
+        assert!(fuel * 2 < FUEL, "{}: {fuel}", vector.id);
+    }
 }
 
 #[test]
