@@ -53,6 +53,9 @@ const TEMPLATES: &[(&str, &[&str])] = &[
 const GRANT: &[&str] =
     &["client/{client}", "user/{user}", "patient/{launch-patient}", "relationships/{user}/{launch-patient}"];
 
+/// What an answer says that is none yet.
+const NEEDS_TEXT: &str = "more facts are needed";
+
 impl describe::Guest for Policy {
     fn describe() -> describe::Description {
         let template = |(interaction, keys): &(&str, &[&str])| describe::FactTemplate {
@@ -96,19 +99,18 @@ impl grant::Guest for Policy {
 }
 
 fn granted(decision: own::GrantDecision) -> grant::Decision {
-    use crate::Reason;
-    let (outcome, text) = match decision.outcome {
+    let reason = decision.outcome.reason();
+    let text = reason.map_or(NEEDS_TEXT, crate::Reason::text).to_string();
+    let code = || reason.map_or_else(Default::default, |reason| reason.code().to_string());
+    let outcome = match decision.outcome {
         own::GrantOutcome::Grant { scope, patient, expires_at_ms } => {
-            let reason = Reason::Granted.code().to_string();
-            (grant::Outcome::Grant(grant::Granted { reason, scope, patient, expires_at_ms }), Reason::Granted.text())
+            grant::Outcome::Grant(grant::Granted { reason: code(), scope, patient, expires_at_ms })
         }
-        own::GrantOutcome::Choose { patients, more } => {
-            (grant::Outcome::Choose(grant::Choice { patients, more }), Reason::PatientNotChosen.text())
-        }
-        own::GrantOutcome::Deny { reason } => (grant::Outcome::Deny(reason.code().to_string()), reason.text()),
-        own::GrantOutcome::Needs(keys) => (grant::Outcome::Needs(keys), "more facts are needed"),
+        own::GrantOutcome::Choose { patients, more } => grant::Outcome::Choose(grant::Choice { patients, more }),
+        own::GrantOutcome::Deny { .. } => grant::Outcome::Deny(code()),
+        own::GrantOutcome::Needs(keys) => grant::Outcome::Needs(keys),
     };
-    grant::Decision { outcome, text: text.to_string(), trace: steps(decision.trace) }
+    grant::Decision { outcome, text, trace: steps(decision.trace) }
 }
 
 fn kind(from: access::SubjectKind) -> own::SubjectKind {
@@ -196,7 +198,7 @@ fn answer(decision: own::Decision) -> access::Decision {
             };
             (access::Outcome::Deny(access::Denial { reason: reason.code().to_string(), basis }), reason.text())
         }
-        own::Outcome::Needs(keys) => (access::Outcome::Needs(keys), "more facts are needed"),
+        own::Outcome::Needs(keys) => (access::Outcome::Needs(keys), NEEDS_TEXT),
     };
     access::Decision { outcome, text: text.to_string(), trace: steps(decision.trace) }
 }

@@ -20,7 +20,7 @@
 //! | `access/instance` | one resource: reads, versions, instance operations |
 //! | `access/write` | create, update, delete: both images |
 //! | `access/history` | type and system history |
-//! | `grant` | which scopes an app may hold for a user |
+//! | `grant`, `grant/scopes` | which scopes an app may hold for a user |
 //! | `search` | searches: parameters, pins, narrowing |
 //! | `reason` | every reason code |
 //!

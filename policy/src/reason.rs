@@ -109,6 +109,7 @@ reasons! {
     MergeUnresolved "merge-unresolved" content "it cannot be told which chart the patient's was merged into";
     ChartMerged "chart-merged" content "the user's chart was merged into one they are not linked to";
     NoRelationship "no-relationship" content "the user holds no relationship to the patient";
+    NoPatientInReach "no-patient-in-reach" content "the user reaches no patient now";
     RelationshipKindMismatch "relationship-kind-mismatch" content "the relationship's kind does not fit the user's role";
     RelationshipLevelUnsupported "relationship-level-unsupported" content "the relationship's level is not decided by this policy";
     RelationshipNotStarted "relationship-not-started" content "the relationship has not started";

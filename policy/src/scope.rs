@@ -99,7 +99,7 @@ pub(crate) struct Clause<'a> {
 }
 
 /// RFC 6749, section 3.3: printable ASCII without space, `"` and `\`.
-fn is_scope_token(text: &str) -> bool {
+pub(crate) fn is_scope_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
@@ -157,22 +157,30 @@ pub(crate) fn covering<'a>(
     scope.split(' ').filter_map(covers).collect()
 }
 
-/// The context of a resource scope by which something could be permitted in a FHIR version; `None` for all others.
-///
-/// It is exactly what [`covering`] would keep for some type.
-pub(crate) fn grantable(text: &str, version: &'static Version) -> Option<Context> {
-    let token = parse(text)?;
-    match (token.resource_type, token.filter) {
-        ("*", None) => {}
+/// A resource scope that stands for itself, not held against a request.
+#[derive(Clone, Copy)]
+pub(crate) struct ResourceScope {
+    pub(crate) context: Context,
+    /// `None` for every type
+    pub(crate) on: Option<&'static ResourceType>,
+    pub(crate) letters: Letters,
+}
+
+/// Read a resource scope. It is read exactly where [`covering`] would keep it for some type and letter.
+pub(crate) fn resource_scope(text: &str, version: &'static Version) -> Option<ResourceScope> {
+    let Token { context, resource_type, letters, filter } = parse(text)?;
+    let on = match (resource_type, filter) {
+        ("*", None) => None,
         ("*", Some(_)) => return None,
         (name, filter) => {
             let on = version.resource_type(name)?;
             if let Some(filter) = filter {
                 Filter::parse(filter, version, on)?;
             }
+            Some(on)
         }
-    }
-    Some(token.context)
+    };
+    Some(ResourceScope { context, on, letters })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the tests share: generators, vectors, fixtures.
 
 pub mod clinic_files;
+pub mod grants;
 pub mod host;
 pub mod oracle;
 pub mod smart;

@@ -5,7 +5,7 @@
 //! documents the members.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support: a failure is a failed test")]
 
-mod native;
+pub(crate) mod native;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -31,7 +31,9 @@ pub use native::decide as natively;
 /// URL of the base every vector is about.
 pub const BASE: &str = "https://ehr.example/fhir";
 /// Policy calls of one decision at the most, as the host has it.
-const ROUNDS_MAX: u32 = 3;
+pub(crate) const ROUNDS_MAX: u32 = 3;
+/// Vectors about grants, which are of another shape.
+pub const GRANTS_FILE: &str = "grants.jsonl";
 
 /// One line of `tests/vectors/*.jsonl`.
 #[derive(Debug, Deserialize)]
@@ -119,7 +121,8 @@ impl Expect {
 /// The vectors of a folder, with the file each is from.
 pub fn load(folder: &Path) -> Vec<(String, Vector)> {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+    let is_ours = |name: &str| name.ends_with(".jsonl") && name != GRANTS_FILE;
+    files.retain(|file| file.file_name().is_some_and(|name| name.to_str().is_some_and(is_ours)));
     files.sort();
     let mut vectors = Vec::new();
     for file in files {
@@ -137,6 +140,27 @@ pub(crate) fn read(context: &Context<'_>, body: &[u8]) -> Result<Decidable, Prob
     static WAITING: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     let waiting = WAITING.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
     waiting.block_on(context.read(body))
+}
+
+/// Read a body as the host does, for the base of the vectors; the error is the member at fault.
+pub(crate) fn parsed(version: Option<&str>, now: Option<&str>, body: &[u8]) -> Result<DecisionRequest, String> {
+    static LIMITS: OnceLock<Limits> = OnceLock::new();
+    let version = version.unwrap_or("4.0.1").to_owned();
+    let context = Context {
+        caller: &Caller::local(),
+        bases: &[FhirBase { name: "default".into(), url: BASE.into(), version }],
+        tokens: None,
+        smart: None,
+        system: false,
+        limits: LIMITS.get_or_init(Limits::default),
+        now: Millis::parse(now.unwrap_or("2026-11-24T10:00:00Z")).unwrap(),
+        policy_header: None,
+    };
+    match read(&context, body) {
+        Ok(Decidable::Request(request)) => Ok(*request),
+        Ok(Decidable::BadToken { .. }) => Err("subject".into()),
+        Err(problem) => Err(problem.member.unwrap_or_default()),
+    }
 }
 
 /// A directory without relationships, which vectors bring along, that knows everybody as an ordinary adult or an active
@@ -194,39 +218,22 @@ pub struct Run {
 impl Vector {
     /// Read the request as the host would; the error is the member at fault.
     pub fn request(&self) -> Result<DecisionRequest, String> {
-        static LIMITS: OnceLock<Limits> = OnceLock::new();
-        let version = self.fhir_version.clone().unwrap_or_else(|| "4.0.1".into());
-        let context = Context {
-            caller: &Caller::local(),
-            bases: &[FhirBase { name: "default".into(), url: BASE.into(), version }],
-            tokens: None,
-            smart: None,
-            system: false,
-            limits: LIMITS.get_or_init(Limits::default),
-            now: Millis::parse(self.now.as_deref().unwrap_or("2026-11-24T10:00:00Z")).unwrap(),
-            policy_header: None,
-        };
-        match read(&context, self.ask.get().as_bytes()) {
-            Ok(Decidable::Request(mut request)) => {
-                request.explain |= self.expect.trace.is_some();
-                for member in &self.omit {
-                    match member.as_str() {
-                        "id" => request.request.id = None,
-                        "version" => request.request.version = None,
-                        "body" => request.request.body = None,
-                        // A client without a user, whether or not the host takes one at its word.
-                        "user" => {
-                            request.subject.kind = SubjectKind::System;
-                            request.subject.user = String::new();
-                        }
-                        other => panic!("{}: `{other}` cannot be omitted", self.id),
-                    }
+        let mut request = parsed(self.fhir_version.as_deref(), self.now.as_deref(), self.ask.get().as_bytes())?;
+        request.explain |= self.expect.trace.is_some();
+        for member in &self.omit {
+            match member.as_str() {
+                "id" => request.request.id = None,
+                "version" => request.request.version = None,
+                "body" => request.request.body = None,
+                // A client without a user, whether or not the host takes one at its word.
+                "user" => {
+                    request.subject.kind = SubjectKind::System;
+                    request.subject.user = String::new();
                 }
-                Ok(*request)
+                other => panic!("{}: `{other}` cannot be omitted", self.id),
             }
-            Ok(Decidable::BadToken { .. }) => Err("subject".into()),
-            Err(problem) => Err(problem.member.unwrap_or_default()),
         }
+        Ok(request)
     }
 
     /// Settings of the release, as bytes.

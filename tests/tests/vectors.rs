@@ -14,6 +14,9 @@ use serde_json::Value;
 
 /// Vectors there have to be at the least.
 const FLOOR: usize = 600;
+/// Reasons that only grants end in, which `grants.rs` looks after.
+const OF_GRANTS: [Reason; 4] =
+    [Reason::Granted, Reason::PatientNotChosen, Reason::NothingGranted, Reason::NoPatientInReach];
 /// Values in which twins may differ at the most.
 const TWIN_CHANGES_MAX: usize = 3;
 
@@ -203,7 +206,7 @@ fn twins_differ_in_next_to_nothing_and_come_out_otherwise() {
 fn every_reason_has_a_vector_that_ends_in_it_and_a_twin_that_does_not() {
     let all = vectors();
     let mut found = Vec::new();
-    for reason in Reason::ALL {
+    for reason in Reason::ALL.iter().filter(|reason| !OF_GRANTS.contains(reason)) {
         let kind = if reason.basis().is_none() { "permit" } else { "deny" };
         let ends_so = |vector: &Vector| vector.expect.code() == (kind, reason.code());
         let beside = |one: &Vector, other: &Vector| {

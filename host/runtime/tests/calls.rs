@@ -3,9 +3,9 @@
 
 mod common;
 
-use chartgate_model::{Outcome, Stored};
+use chartgate_model::{GrantInput, GrantRequest, Outcome, Stored, SubjectKind};
 use chartgate_runtime::{CallError, OutputError, RuntimeLimits};
-use common::{call, call_with, denied, fixture, limits, shared_fixture, stored};
+use common::{call, call_with, denied, fixture, limits, request, shared_fixture, stored};
 
 #[test]
 fn a_deny_and_a_permit_come_through() {
@@ -33,6 +33,26 @@ fn every_misbehaviour_has_its_error_and_the_next_call_works() {
         assert_eq!(found.reason(), reason, "{behave}");
         assert_eq!(denied(call(shared_fixture(), "deny")), "fixture-deny", "after {behave}");
     }
+}
+
+#[test]
+fn a_policy_without_the_interface_grants_nothing() {
+    let known = request();
+    let request = GrantRequest {
+        tenant: known.tenant,
+        base: known.base,
+        kind: SubjectKind::Patient,
+        user: "Patient/1".into(),
+        client: "app".into(),
+        scope: "openid".into(),
+        patient: None,
+        explain: false,
+        now: known.now,
+    };
+    let input = GrantInput { request: &request, facts: &[], facts_final: true, settings: b"{}" };
+    assert!(!shared_fixture().grants());
+    let found = shared_fixture().grant(&input).unwrap_err();
+    assert_eq!((found, found.reason(), found.is_replayable()), (CallError::NoGrants, "policy-grants-nothing", true));
 }
 
 #[test]

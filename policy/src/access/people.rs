@@ -159,7 +159,7 @@ impl<'r, 'a> People<'r, 'a> {
 }
 
 /// What can be the id of a client anybody knows (RFC 6749, appendix A.1, without spaces).
-fn is_client_id(text: &str) -> bool {
+pub(crate) fn is_client_id(text: &str) -> bool {
     (1..=256).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 

@@ -105,6 +105,12 @@ impl People<'_, '_> {
         Ok(self.open(&chart, &Standing::by(Reason::SelfAccess))?)
     }
 
+    /// The id of the chart a patient on the user's list has now.
+    pub(crate) fn called(&self, patient: &str) -> Result<String, Stop> {
+        let charts = self.charts(patient, Width::All)?;
+        Ok(self.survivor(&charts, patient)?.patient)
+    }
+
     /// Whether two ids stand for one chart.
     pub(crate) fn are_one(&self, one: &str, other: &str) -> Result<bool, Stop> {
         if one == other {

@@ -49,7 +49,7 @@ pub fn decide(input: &model::PolicyInput<'_>) -> model::Decision {
     answer(policy::decide(&own))
 }
 
-fn kind(kind: model::SubjectKind) -> policy::SubjectKind {
+pub(crate) fn kind(kind: model::SubjectKind) -> policy::SubjectKind {
     match kind {
         model::SubjectKind::Patient => policy::SubjectKind::Patient,
         model::SubjectKind::Proxy => policy::SubjectKind::Proxy,
@@ -103,7 +103,11 @@ fn answer(decision: policy::Decision) -> model::Decision {
         }
         policy::Outcome::Needs(keys) => (model::Outcome::Needs(keys), "more facts are needed"),
     };
-    let step = |step: policy::TraceStep| model::TraceStep {
+    model::Decision { outcome, text: text.to_owned(), trace: decision.trace.into_iter().map(step).collect() }
+}
+
+pub(crate) fn step(step: policy::TraceStep) -> model::TraceStep {
+    model::TraceStep {
         rule: step.rule.to_owned(),
         outcome: match step.outcome {
             policy::TraceOutcome::Pass => model::TraceOutcome::Pass,
@@ -111,6 +115,5 @@ fn answer(decision: policy::Decision) -> model::Decision {
             policy::TraceOutcome::Need => model::TraceOutcome::Need,
         },
         detail: step.detail,
-    };
-    model::Decision { outcome, text: text.to_owned(), trace: decision.trace.into_iter().map(step).collect() }
+    }
 }

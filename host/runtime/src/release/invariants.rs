@@ -4,15 +4,18 @@
 //!   added to it.
 //! - Nobody is nobody: without a user, without a scope, or by a `patient/` scope without a launch patient, nothing
 //!   that belongs to a patient is permitted. A client without a user does nothing by a user's scopes.
+//! - Nor is anything granted to them (`grants`), or for a patient out of reach.
 //!
 //! The requests are made up here, the same for every release, and about people who do not exist. They guard against
 //! a rule that was written wrong, not against an author who knows them.
 
+mod grants;
+
 use std::collections::BTreeSet;
 
 use chartgate_model::{
-    DecisionRequest, Fact, FhirBase, FhirRequest, Interaction, Millis, Outcome, Parameter, PolicyInput, Stored,
-    Subject, SubjectKind,
+    DecisionRequest, Fact, FhirBase, FhirRequest, GrantInput, Interaction, Millis, Outcome, Parameter, PolicyInput,
+    Stored, Subject, SubjectKind,
 };
 
 use crate::policy::{CallError, LoadedPolicy};
@@ -47,7 +50,7 @@ const BREAK_GLASS: [(&str, &str); 3] = [("active", "break-glass"), ("active", "b
 /// A release permits what none may, or cannot say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvariantError {
-    /// It permits.
+    /// It permits, or grants.
     #[error("it permits {request} {although}")]
     Permits {
         /// the interaction and the type
@@ -68,6 +71,10 @@ pub enum InvariantError {
 
 /// Hold a policy, with the settings of its release, against what no release may do.
 pub fn check(policy: &LoadedPolicy, settings: &[u8]) -> Result<(), InvariantError> {
+    if policy.grants() {
+        let judge = |input: &GrantInput<'_>| policy.grant(input).map(|called| called.decision);
+        versions(policy).into_iter().try_for_each(|version| grants::check(&judge, settings, version))?;
+    }
     let mut trial = Trial { policy, settings, cut_short: 0 };
     each(policy, |version, request| {
         for (kind, user) in USERS {
@@ -100,11 +107,14 @@ fn each(
     policy: &LoadedPolicy,
     mut one: impl FnMut(&str, &FhirRequest) -> Result<(), InvariantError>,
 ) -> Result<(), InvariantError> {
-    let versions: BTreeSet<&String> = policy.description.fhir_versions.iter().collect();
-    for version in versions {
+    for version in versions(policy) {
         requests().iter().try_for_each(|request| one(version, request))?;
     }
     Ok(())
+}
+
+fn versions(policy: &LoadedPolicy) -> BTreeSet<&str> {
+    policy.description.fhir_versions.iter().map(String::as_str).collect()
 }
 
 /// One request as one kind of user makes it.
@@ -232,16 +242,18 @@ impl Trial<'_> {
         let input = PolicyInput { decision: &decision, stored, facts, facts_final: true, settings };
         match self.policy.decide(&input) {
             Ok(called) => Ok(matches!(called.decision.outcome, Outcome::Permit { .. })),
-            // The machine is busy, or its limits are tight: what is cut short is not permitted.
-            Err(error)
-                if !matches!(error, CallError::Trap | CallError::Output(_)) && self.cut_short < CUT_SHORT_MAX =>
-            {
+            Err(error) if is_cut_short(&error) && self.cut_short < CUT_SHORT_MAX => {
                 self.cut_short += 1;
                 Ok(false)
             }
             Err(error) => Err(InvariantError::Fails { request: case.name(), error }),
         }
     }
+}
+
+/// The machine is busy, or its limits are tight: what is cut short is not permitted.
+fn is_cut_short(error: &CallError) -> bool {
+    !matches!(error, CallError::Trap | CallError::Output(_) | CallError::NoGrants)
 }
 
 /// Requests about one patient, of every kind that belongs to patients.
