@@ -391,7 +391,7 @@ const TWISTS: &[Twist] = &[
         },
     },
     Twist {
-        name: "emancipation is said by every record",
+        name: "emancipation is denied by no record",
         change: |heard| {
             let free: Vec<String> = heard.where_said("emancipated").map(|record| record.id.clone()).collect();
             for record in heard.records.iter_mut().filter(|record| free.contains(&record.id)) {

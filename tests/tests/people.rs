@@ -69,21 +69,22 @@ fn each_change_holds_from_the_next_decision_on() {
 #[test]
 fn records_are_listed_as_they_were_put_and_every_change_is_on_record() {
     let (world, host) = strict();
-    let restricted = json!({
+    let mut restricted = json!({
         "patient": "124", "tenant": "default", "restriction": { "allow": ["Practitioner/1"], "until": "2030-01-01T00:00:00Z" },
     });
     set(&host, "patients", &restricted);
+    restricted["source"] = json!("directory");
     set(&host, "patients", &json!({ "patient": "123", "zone": "Europe/Berlin", "test": false }));
     assert_eq!(
         list(&host, "patients"),
-        json!([{ "patient": "123", "tenant": "default", "zone": "Europe/Berlin" }, restricted])
+        json!([{ "patient": "123", "source": "directory", "tenant": "default", "zone": "Europe/Berlin" }, restricted])
     );
     assert_eq!(list(&host, "patients?id=124"), json!([restricted]));
     assert_eq!(list(&host, "patients?id=125"), json!([]));
     assert_eq!(list(&host, "users"), json!([]));
     let page = host.admin("GET", "/admin/v1/patients?limit=1", &[], "").json();
-    assert_eq!((page["records"].as_array().unwrap().len(), page["next"].as_str()), (1, Some("123")));
-    assert_eq!(list(&host, "patients?limit=1&after=123"), json!([restricted]));
+    assert_eq!((page["records"].as_array().unwrap().len(), page["next"].as_str()), (1, Some("directory/123")));
+    assert_eq!(list(&host, "patients?limit=1&after=directory/123"), json!([restricted]));
     let unchanged = put(&host, "patients", &restricted).json();
     assert_eq!((unchanged["unchanged"].as_u64(), unchanged["revision"].as_u64()), (Some(1), Some(2)));
     assert_eq!(host.admin("DELETE", "/admin/v1/patients?id=124", &[], "").json()["updated"], 1);
@@ -208,7 +209,7 @@ fn the_command_line_sets_shows_and_forgets() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "created: what is known of patient 123 (revision 1)\n"));
     assert_eq!(reason(&host, &read_own()), "self");
     let shown = world.directory(&["show", "patient", "123"]);
-    let expected = json!({ "tenant": "default", "patient": "123", "birth_date": "1980-01-01" });
+    let expected = json!({ "tenant": "default", "patient": "123", "source": "directory", "birth_date": "1980-01-01" });
     assert_eq!(serde_json::from_str::<Value>(&shown.stdout).unwrap(), expected);
     for (arguments, said) in [
         (vec!["set", "patient", "123", "{"], "EOF"),

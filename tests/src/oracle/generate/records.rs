@@ -171,9 +171,10 @@ impl Draft {
         self.records.push(told);
     }
 
-    fn emancipate(&mut self, patient: &str) {
+    /// Emancipated by most records, and not by some.
+    fn emancipate(&mut self, dice: &mut Dice, patient: &str) {
         for told in self.records.iter_mut().filter(|told| told.class == "patient" && told.id == patient) {
-            told.members["emancipated"] = json!(true);
+            told.members["emancipated"] = json!(dice.percent(75));
         }
     }
 
@@ -277,7 +278,7 @@ fn age(dice: &mut Dice, draft: &mut Draft) {
     if dice.percent(10) {
         draft.members(dice, "patient", &chart).remove("birth_date");
         if dice.percent(40) {
-            draft.emancipate(&chart);
+            draft.emancipate(dice, &chart);
         }
         return;
     }
@@ -285,7 +286,7 @@ fn age(dice: &mut Dice, draft: &mut Draft) {
         draft.contradict(dice, &chart);
     }
     if dice.percent(10) {
-        draft.emancipate(&chart);
+        draft.emancipate(dice, &chart);
     }
     for record in draft.records.iter_mut().filter(|record| record.class == "patient" && record.id == chart) {
         record.members["birth_date"] = json!(format!("{year}{day}"));
