@@ -99,6 +99,10 @@ pub(in crate::http) async fn put(
         Some(Value::String(tenant)) => tenant,
         Some(_) => return Err(Problem::member("tenant", "has to be a string")),
     };
+    // What a GET told may be put again; what imports know is not set by hand.
+    if members.remove("source").is_some_and(|source| source != SOURCE) {
+        return Err(Problem::member("source", "is not `directory`: only imports set what imports know"));
+    }
     let record = people::named(class, SOURCE, members).map_err(|error| Problem::member(error.member, error.message))?;
     let before = records_by(&state, &tenant, class, &record.id, SOURCE)?;
     let change = state.store.put_record(&tenant, &record, (state.edge.now)()).map_err(store_problem)?;

@@ -205,7 +205,7 @@ pub(super) fn spoil(dice: &mut Dice, draft: &mut Draft) {
 /// Something that closes a chart to those for whom the user works.
 fn delegator(dice: &mut Dice, draft: &mut Draft, delegators: &[String]) {
     let (chart, one) = (draft.chart.clone(), dice.pick(delegators).clone());
-    match dice.below(4) {
+    match dice.below(5) {
         0 | 1 => {
             let let_in = delegators.iter().filter(|_| dice.percent(50)).cloned();
             let allow: Vec<String> = let_in.chain([draft.user.clone()]).collect();
@@ -277,7 +277,7 @@ fn age(dice: &mut Dice, draft: &mut Draft) {
     let one = dice.percent(30);
     if dice.percent(10) {
         draft.members(dice, "patient", &chart).remove("birth_date");
-        if dice.percent(40) {
+        if dice.percent(75) {
             draft.emancipate(dice, &chart);
         }
         return;
