@@ -3,7 +3,10 @@
 #![allow(clippy::indexing_slicing, reason = "a missing member is a failed test")]
 
 mod crash;
+mod discovery;
 mod flows;
+mod pages;
+mod tokens;
 
 use std::sync::OnceLock;
 

@@ -276,8 +276,10 @@ fn age(dice: &mut Dice, draft: &mut Draft) {
     let zone = dice.text(&ZONES);
     let one = dice.percent(30);
     if dice.percent(10) {
-        draft.members(dice, "patient", &chart).remove("birth_date");
-        if dice.percent(75) {
+        for told in draft.records.iter_mut().filter(|told| told.class == "patient" && told.id == chart) {
+            told.members.as_object_mut().unwrap().remove("birth_date");
+        }
+        if dice.percent(60) {
             draft.emancipate(dice, &chart);
         }
         return;
