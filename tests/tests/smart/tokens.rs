@@ -100,7 +100,8 @@ fn smart_backend_services_invalid_grant_type() {
 fn g10_smart_invalid_token_request() {
     let clinic = clinic();
     let app = clinic.register("client_secret_basic", |_| {});
-    let stranger = App { id: "BAD_CLIENT_ID".into(), ..app.clone() };
+    let mut stranger = app.clone();
+    stranger.id = "BAD_CLIENT_ID".into();
     assert_eq!(error(&app.exchange("BAD_CODE")), (400, "invalid_grant".into()));
     let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
     let code = app.code(&mut browser, &account, SCOPE);

@@ -14,7 +14,7 @@ pub(super) const CORS_HEADERS: [HeaderName; 3] = [header::AUTHORIZATION, header:
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::routing::{get, post};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
@@ -57,19 +57,24 @@ fn apps_router(server: &Arc<smart::Server>) -> Router<Arc<State>> {
         header::ACCEPT,
     ]);
     Router::new()
-        .route("/oauth/token", post(endpoints::token))
-        .route("/oauth/introspect", post(endpoints::introspect))
-        .route("/oauth/revoke", post(endpoints::revoke))
+        .route("/oauth/token", post(endpoints::token).options(preflight))
+        .route("/oauth/introspect", post(endpoints::introspect).options(preflight))
+        .route("/oauth/revoke", post(endpoints::revoke).options(preflight))
         .layer(cors)
+}
+
+/// The layer answers before; without a handler of its own the method would be refused outside of the layer.
+async fn preflight() -> StatusCode {
+    StatusCode::NO_CONTENT
 }
 
 fn discovery_router() -> Router<Arc<State>> {
     let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]).allow_headers(CORS_HEADERS);
     Router::new()
-        .route("/oauth/jwks", get(endpoints::jwks))
+        .route("/oauth/jwks", get(endpoints::jwks).options(preflight))
         .route("/oauth/smart-style.json", get(endpoints::smart_style))
-        .route("/.well-known/openid-configuration", get(endpoints::openid_configuration))
-        .route("/.well-known/oauth-authorization-server", get(endpoints::openid_configuration))
-        .route("/fhir/.well-known/smart-configuration", get(endpoints::smart_configuration))
+        .route("/.well-known/openid-configuration", get(endpoints::openid_configuration).options(preflight))
+        .route("/.well-known/oauth-authorization-server", get(endpoints::openid_configuration).options(preflight))
+        .route("/fhir/.well-known/smart-configuration", get(endpoints::smart_configuration).options(preflight))
         .layer(cors)
 }
