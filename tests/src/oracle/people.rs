@@ -152,9 +152,9 @@ impl People<'_> {
     fn is_self(&self, survivor: &str) -> bool {
         let known = self.of(RecordClass::User, &self.subject.user);
         let speak: Vec<_> = known.iter().filter(|record| record.members.contains_key("charts")).collect();
-        let lists = |record: &&&Record| strings(record, "charts").iter().any(|chart| chart == survivor);
+        let lists = |record: &&Record| strings(record, "charts").iter().any(|chart| chart == survivor);
         self.subject.kind == SubjectKind::Patient
-            && (self.own_chart() == Some(survivor) || (!speak.is_empty() && speak.iter().all(|record| lists(&record))))
+            && (self.own_chart() == Some(survivor) || (!speak.is_empty() && speak.iter().all(|record| lists(record))))
     }
 
     /// Somebody's access to themself.

@@ -5,6 +5,7 @@
 mod crash;
 mod discovery;
 mod flows;
+mod jwt;
 mod pages;
 mod tokens;
 
