@@ -143,8 +143,11 @@ impl Key {
 /// The rows a resource gave before, with their status: those on `Encounter/9`, and on `Encounter/9#2` and so on.
 fn given_before(transaction: &Transaction<'_>, tenant: &str, origin: &str) -> Result<Vec<(Key, String)>, StoreError> {
     let mut statement = transaction.prepare_cached(
+        // Two questions, since one with OR would look at every row of the tenant.
         "SELECT user, patient, kind, basis, status FROM relationships
-         WHERE tenant = ?1 AND basis <> '' AND (basis = ?2 OR (basis >= ?2 || '#' AND basis < ?2 || '$'))",
+         WHERE tenant = ?1 AND basis <> '' AND basis = ?2
+         UNION ALL SELECT user, patient, kind, basis, status FROM relationships
+         WHERE tenant = ?1 AND basis <> '' AND basis >= ?2 || '#' AND basis < ?2 || '$'",
     )?;
     let rows = statement.query_map([tenant, origin], |row| {
         Ok((Key { user: row.get(0)?, patient: row.get(1)?, kind: row.get(2)?, basis: row.get(3)? }, row.get(4)?))
