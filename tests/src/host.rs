@@ -31,7 +31,7 @@ pub const OPERATOR: &str = "operator-key";
 pub const PUBLISHER: &str = "publisher-key";
 /// API key of the administrator `anna`, an auditor.
 pub const AUDITOR: &str = "auditor-key";
-/// URL of the FHIR base `default`.
+/// URL of the FHIR base `default`, where a world has no other.
 pub const BASE: &str = "https://ehr.example/fhir";
 
 /// Everything one host needs, in a scratch folder.
@@ -39,6 +39,8 @@ pub struct World {
     root: TempDir,
     /// further TOML tables of the configuration file
     pub more: String,
+    /// URL of the FHIR base `default`
+    pub base: String,
     demo: bool,
     port: u16,
     releases: AtomicU64,
@@ -57,7 +59,7 @@ impl World {
         for folder in ["policies", "shelf", "keys", "data"] {
             std::fs::create_dir(root.path().join(folder)).unwrap();
         }
-        Self { root, more: String::new(), demo: false, port: 0, releases: AtomicU64::new(0) }
+        Self { root, more: String::new(), base: BASE.into(), demo: false, port: 0, releases: AtomicU64::new(0) }
     }
 
     /// With the release `smart-access@0.1.0`: the rules of this checkout in their strict settings.
@@ -86,6 +88,12 @@ impl World {
         let mut world = Self { port, ..Self::with_rules() };
         world.more = format!("[smart]\nissuer = {issuer:?}\nbehind_proxy = true\nallow_private = true\n{more}\n");
         (world, issuer)
+    }
+
+    /// The same, whose base is the sandbox of a demo at its own address.
+    pub fn smart_sandbox(more: &str) -> (Self, String) {
+        let (world, issuer) = Self::smart(more);
+        (Self { base: format!("{issuer}/fhir"), demo: true, ..world }, issuer)
     }
 
     /// A path in the scratch folder.
@@ -118,11 +126,12 @@ impl World {
         let all = ["decide", "vouch-subject", "vouch-facts", "explain", "simulate", "introspect", "launch"];
         let mut text = format!(
             "[listen]\npublic = \"127.0.0.1:{}\"\noperations = \"127.0.0.1:0\"\n[data]\ndir = {:?}\n[policies]\ndir = {:?}\n\
-             trusted_keys = {:?}\n[fhir.default]\nurl = {BASE:?}\nversion = \"4.0.1\"\n",
+             trusted_keys = {:?}\n[fhir.default]\nurl = {:?}\nversion = \"4.0.1\"\n",
             self.port,
             self.data(),
             self.policies(),
             self.keys(),
+            self.base,
         );
         text += &Self::caller("ehr", EHR, &["default", "clinic-2"], &all);
         text += &Self::caller("plain", PLAIN, &["default"], &["decide"]);

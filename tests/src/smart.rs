@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub use app::{App, Tokens, VERIFIER, basic, challenge, form};
 pub use browser::{Browser, Fields, Page};
 
-use crate::host::{BASE, EHR, Host, World};
+use crate::host::{EHR, Host, World};
 
 /// The password of every account here.
 pub const PASSWORD: &str = "correct horse battery";
@@ -35,6 +35,16 @@ impl Clinic {
     /// Start one, with further members of `[smart]`.
     pub fn start(more: &str) -> Self {
         let (world, issuer) = World::smart(more);
+        Self::of(world, issuer)
+    }
+
+    /// The same with records to read, at the FHIR base `{issuer}/fhir`.
+    pub fn with_sandbox() -> Self {
+        let (world, issuer) = World::smart_sandbox("");
+        Self::of(world, issuer)
+    }
+
+    fn of(world: World, issuer: String) -> Self {
         for (user, patient, kind) in [
             ("Practitioner/17", "123", "treatment"),
             ("Practitioner/17", "124", "treatment"),
@@ -134,7 +144,7 @@ impl Clinic {
     }
 
     /// The FHIR base.
-    pub fn base(&self) -> &'static str {
-        BASE
+    pub fn base(&self) -> &str {
+        &self.world.base
     }
 }

@@ -19,6 +19,7 @@ pub struct App {
     pub redirect_uri: String,
     at: std::net::SocketAddr,
     issuer: String,
+    base: String,
     client: Client,
 }
 
@@ -42,6 +43,7 @@ impl App {
             redirect_uri: client["redirect_uris"][0].as_str().unwrap().to_owned(),
             at: clinic.host.public,
             issuer: clinic.issuer.clone(),
+            base: clinic.base().to_owned(),
             client: Client::new(),
         }
     }
@@ -54,7 +56,7 @@ impl App {
             ("redirect_uri", &self.redirect_uri),
             ("scope", scope),
             ("state", "98wrghuwuogerg97"),
-            ("aud", crate::host::BASE),
+            ("aud", &self.base),
             ("code_challenge", &challenge(VERIFIER)),
             ("code_challenge_method", "S256"),
         ];
