@@ -51,7 +51,10 @@ impl Server {
                 self.exchange(&client, given.form).await
             }
             Some("refresh_token") => {
-                let client = self.authenticate(given).await?;
+                let client = match self.nameless(given)? {
+                    Some(client) => client,
+                    None => self.authenticate(given).await?,
+                };
                 self.refresh(&client, given.form).await
             }
             Some(_) => {
@@ -60,6 +63,20 @@ impl Server {
             }
             None => Err(OAuthError::new(ErrorCode::InvalidRequest, "`grant_type` is missing")),
         }
+    }
+
+    /// The public client of a refresh token that comes alone: SMART has an app send nothing else (App Launch 2.2,
+    /// "Refresh access token"), and the browser library of SMART does just that.
+    ///
+    /// SECURITY: a name would prove nothing of such a client. Every other one has to prove who it is.
+    fn nameless(&self, given: &Credentials<'_>) -> Result<Option<Client>, OAuthError> {
+        let says_who = ["client_id", "client_secret", "client_assertion", "client_assertion_type"];
+        if given.authorization.is_some() || says_who.iter().any(|name| given.form.has(name)) {
+            return Ok(None);
+        }
+        let Some(token) = given.form.get("refresh_token") else { return Ok(None) };
+        let row = self.store.refresh_token(&self.settings.tenant, &digest(token))?.ok_or_else(no_refresh)?;
+        Ok(self.client(&row.grant.client)?.filter(Client::is_public))
     }
 
     async fn exchange(&self, client: &Client, form: &Form) -> Result<TokenResponse, OAuthError> {

@@ -1,5 +1,6 @@
 //! From launch to tokens, for each sort of person.
 
+use chartgate_tests::smart::form;
 use serde_json::json;
 
 use crate::clinic;
@@ -76,4 +77,34 @@ fn a_clinician_opens_an_app_from_the_record_system() {
     assert_eq!(clinic.read(tokens.access(), "125").0, "deny");
     let again = browser.get(&url);
     assert_eq!(again.must("error"), "invalid_request", "a launch is good once");
+}
+
+#[test]
+fn a_public_app_may_renew_with_nothing_but_its_refresh_token() {
+    let clinic = clinic();
+    let alone = |token: &str| {
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let body = form(&[("grant_type", "refresh_token"), ("refresh_token", token)]);
+        clinic.host.client().send("POST", clinic.host.public, "/oauth/token", &headers, body)
+    };
+    let mia = clinic.account(&["patient=Patient/123"]);
+    let got = |app: &chartgate_tests::smart::App| {
+        let code = app.code(&mut clinic.browser(), &mia, "launch/patient patient/*.rs offline_access");
+        app.tokens(&code)
+    };
+    let first = got(&clinic.public_app());
+    let renewed = alone(first.text("refresh_token"));
+    assert_eq!(renewed.status, 200, "{}", renewed.text);
+    let renewed = renewed.json();
+    assert_eq!(clinic.read(renewed["access_token"].as_str().unwrap(), "123").0, "permit");
+
+    let secret = got(&clinic.register("client_secret_basic", |_| {}));
+    let refused = alone(secret.text("refresh_token"));
+    assert_eq!((refused.status, refused.json()["error"].as_str()), (401, Some("invalid_client")));
+    let nobodys = alone("nobodys");
+    assert_eq!((nobodys.status, nobodys.json()["error"].as_str()), (400, Some("invalid_grant")));
+    let next = renewed["refresh_token"].as_str().unwrap();
+    assert_eq!(alone(next).status, 200);
+    assert_eq!(alone(first.text("refresh_token")).json()["error"], "invalid_grant", "used long before");
+    assert_eq!(alone(next).json()["error"], "invalid_grant", "with which everything ended");
 }
