@@ -89,6 +89,12 @@ fn oauth4webapi_in_node() {
 }
 
 #[test]
+fn the_smart_client_in_node() {
+    let _turn = turn();
+    run(node("smart-node.mjs"), told(Vec::new()));
+}
+
+#[test]
 fn the_smart_client_in_python() {
     let _turn = turn();
     run(python("smart_client.py"), told(Vec::new()));
