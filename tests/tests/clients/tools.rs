@@ -1,6 +1,6 @@
 //! Bringing other people's clients here, and running them.
 
-use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -132,6 +132,8 @@ pub(crate) fn installed(program: &str) -> String {
 }
 
 fn wait(name: &str, command: &mut Command, patience: Duration) {
+    // A group of its own: what it starts and ends there is none of this test's processes.
+    command.process_group(0);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (stdout, stderr) = (follow(child.stdout.take().unwrap()), follow(child.stderr.take().unwrap()));
     let since = Instant::now();
@@ -141,7 +143,7 @@ fn wait(name: &str, command: &mut Command, patience: Duration) {
         }
         if since.elapsed() > patience {
             // It may have started others, and ends them when it is asked to go.
-            let asked = Command::new("kill").args([OsStr::new("-TERM"), child.id().to_string().as_ref()]).status();
+            let asked = Command::new("kill").args(["-TERM", "--", &format!("-{}", child.id())]).status();
             std::thread::sleep(Duration::from_secs(if asked.is_ok() { 5 } else { 0 }));
             let _ = child.kill();
             break child.wait().unwrap();
