@@ -44,6 +44,13 @@ impl Clinic {
         Self::of(world, issuer)
     }
 
+    /// One that asks only public addresses for the keys of apps.
+    pub fn careful() -> Self {
+        let (mut world, issuer) = World::smart("");
+        world.more = world.more.replace("allow_private = true\n", "");
+        Self::of(world, issuer)
+    }
+
     fn of(world: World, issuer: String) -> Self {
         for (user, patient, kind) in [
             ("Practitioner/17", "123", "treatment"),

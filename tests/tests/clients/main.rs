@@ -147,6 +147,32 @@ fn the_smart_client_in_a_browser() {
     run(node("browser.mjs"), told(more));
 }
 
+/// Not a client of the server but a judge of its pages.
+#[test]
+fn every_page_is_for_everybody() {
+    let _turn = turn();
+    let clinic = &shared().clinic;
+    // An app that cannot prove who it is asks every time.
+    let app = clinic.register("none", |body| body["redirect_uris"] = json!([CALLBACK]));
+    let scope = "openid fhirUser launch/patient offline_access patient/*.rs patient/Condition.rs patient/Observation.rs";
+    let code = || {
+        let body = json!({
+            "label": "Patient 123", "identities": [{ "kind": "patient", "user": "Patient/123" }],
+            "family_name": "Example", "birth_date": "1968-04-12",
+        });
+        let answer = clinic.host.admin("POST", "/admin/v1/smart/enrolments", &[], &body.to_string());
+        answer.json()["code"].as_str().unwrap().to_owned()
+    };
+    let more = vec![
+        ("CHROMIUM", installed("chromium")),
+        ("AUTHORIZE_URL", app.authorize_url(scope, |_| {})),
+        ("GUARDIAN", clinic.account(&["proxy=RelatedPerson/10"])),
+        ("CODE_PHONE", code()),
+        ("CODE_DESK", code()),
+    ];
+    run(node("pages.mjs"), told(more));
+}
+
 /// `mod_auth_openidc` gets the tokens, `mod_oauth2` guards a site by asking what they are worth.
 #[test]
 fn apache_as_an_app_and_as_a_resource_server() {

@@ -9,10 +9,16 @@ use serde_json::{Map, Value, json};
 use crate::clinic;
 
 const SCOPE: &str = "openid fhirUser launch/patient offline_access patient/*.rs";
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 fn now_s() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap()
+}
+
+/// What a client proves with who it is, for four minutes.
+pub(crate) fn assertion(key: &SigningKey, client: &str, audience: &str, jti: &str) -> String {
+    let told = json!({ "iss": client, "sub": client, "aud": audience, "exp": now_s() + 240, "jti": jti });
+    key.sign("JWT", &claims(told)).unwrap()
 }
 
 fn claims(value: Value) -> Map<String, Value> {
@@ -25,10 +31,7 @@ fn g10_asymmetric_launch() {
     let key = SigningKey::read("k1", &SigningKey::generate().unwrap()).unwrap();
     let app = clinic.register("private_key_jwt", |body| body["jwks"] = json!({ "keys": [key.public()] }));
     let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
-    let assertion = |jti: &str, aud: &str| {
-        let told = json!({ "iss": app.id, "sub": app.id, "aud": aud, "exp": now_s() + 300, "jti": jti });
-        key.sign("JWT", &claims(told)).unwrap()
-    };
+    let assertion = |jti: &str, aud: &str| assertion(&key, &app.id, aud, jti);
     let token_url = format!("{}/oauth/token", clinic.issuer);
     let send = |grant: &[(&str, &str)], assertion: &str| {
         let mut parameters = vec![("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion)];

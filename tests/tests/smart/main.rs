@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure here is a failed test")]
 #![allow(clippy::indexing_slicing, reason = "a missing member is a failed test")]
 
+mod attacks;
 mod crash;
 mod discovery;
 mod flows;
 mod jwt;
+mod limits;
 mod pages;
 mod tokens;
 
