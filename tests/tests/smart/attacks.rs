@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::clinic;
 use crate::jwt::{ASSERTION_TYPE, assertion};
 
-const SCOPE: &str = "openid launch/patient offline_access patient/Patient.rs";
+const SCOPE: &str = "openid launch/patient offline_access patient/Patient.rs patient/Observation.rs";
 
 /// Somebody who serves a key set and counts who comes.
 struct KeySite {

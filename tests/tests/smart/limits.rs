@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clinic;
 
-const SCOPE: &str = "openid launch/patient offline_access patient/Patient.rs";
+const SCOPE: &str = "openid launch/patient offline_access patient/Patient.rs patient/Observation.rs";
 
 /// Make a row older by so many seconds.
 fn age(clinic: &Clinic, table: &str, column: &str, secret: &str, seconds: i64) {
