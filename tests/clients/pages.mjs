@@ -45,6 +45,7 @@ for (const [width, viewport] of Object.entries(widths)) {
   const at = (name) => look(page, `${name}, ${width}`);
 
   await page.goto(env.AUTHORIZE_URL);
+  const login = page.url();
   await at("login");
   await page.getByLabel("User name").fill(env.GUARDIAN);
   await page.getByLabel("Password").fill("not the password");
@@ -52,7 +53,6 @@ for (const [width, viewport] of Object.entries(widths)) {
   await page.getByRole("alert").waitFor();
   await at("login that failed");
 
-  const login = page.url();
   await page.goto(login.replace("/oauth/login", "/oauth/enrol"));
   await at("enrolment");
   await page.getByLabel("Enrolment code").fill(env[`CODE_${width.toUpperCase()}`]);
