@@ -197,6 +197,8 @@ pub struct AdministratorConfig {
 pub struct Limits {
     /// bytes of an HTTP request body
     pub body_bytes: usize,
+    /// bytes of a body of `/v1/filter`, which holds a whole answer
+    pub filter_bytes: usize,
     /// bytes of `request.url`
     pub url_bytes: usize,
     /// parameters of one search
@@ -222,6 +224,7 @@ impl Default for Limits {
         let runtime = chartgate_runtime::RuntimeLimits::default();
         Self {
             body_bytes: 2 << 20,
+            filter_bytes: 32 << 20,
             url_bytes: 8 << 10,
             parameters: 256,
             scope_bytes: 8 << 10,
@@ -378,6 +381,7 @@ impl Config {
         let limits = &self.limits;
         let rows = [
             ("body_bytes", limits.body_bytes as u64, 64 << 20),
+            ("filter_bytes", limits.filter_bytes as u64, 256 << 20),
             ("url_bytes", limits.url_bytes as u64, 1 << 20),
             ("parameters", limits.parameters as u64, 10_000),
             ("scope_bytes", limits.scope_bytes as u64, 1 << 20),

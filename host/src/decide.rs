@@ -218,7 +218,7 @@ impl Decider {
         }
     }
 
-    async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         request: &DecisionRequest,
         keys: &[String],
@@ -257,19 +257,19 @@ impl Decider {
 }
 
 /// What one decision has gathered.
-struct Evidence {
-    facts: Vec<Fact>,
-    sources: Vec<String>,
-    dropped: Vec<String>,
+pub(crate) struct Evidence {
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) sources: Vec<String>,
+    pub(crate) dropped: Vec<String>,
     missing: Vec<String>,
-    rounds: u32,
-    fuel_used: u64,
-    is_final: bool,
-    deterministic: bool,
+    pub(crate) rounds: u32,
+    pub(crate) fuel_used: u64,
+    pub(crate) is_final: bool,
+    pub(crate) deterministic: bool,
 }
 
 impl Evidence {
-    fn of(request: &DecisionRequest) -> Self {
+    pub(crate) fn of(request: &DecisionRequest) -> Self {
         Self {
             facts: Vec::new(),
             sources: Vec::new(),
@@ -282,7 +282,7 @@ impl Evidence {
         }
     }
 
-    fn input<'a>(&'a self, decision: &'a DecisionRequest, release: &'a Release) -> PolicyInput<'a> {
+    pub(crate) fn input<'a>(&'a self, decision: &'a DecisionRequest, release: &'a Release) -> PolicyInput<'a> {
         let Self { facts, is_final, .. } = self;
         PolicyInput { decision, stored: &decision.stored, facts, facts_final: *is_final, settings: &release.settings }
     }
@@ -390,14 +390,7 @@ fn line(
         id: &asked.id,
         input: Some(InputRecord::new(&evidence.input(asked.request, release))),
         outcome,
-        release: Some(ReleaseRecord {
-            component: &release.component_digest,
-            digest: &release.digest,
-            fuel_limit: release.policy.limits.fuel,
-            memory_limit_bytes: release.policy.limits.memory_bytes,
-            name: &release.name,
-            version: &release.version,
-        }),
+        release: Some(ReleaseRecord::of(release)),
         rounds: evidence.rounds,
         schema: crate::audit::record::DECISION_SCHEMA,
         simulate: asked.request.simulate,

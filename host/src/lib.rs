@@ -12,6 +12,7 @@ pub mod decide;
 pub mod derived;
 pub mod edge;
 pub mod facts;
+pub mod filter;
 pub mod grant;
 pub mod http;
 pub mod import;

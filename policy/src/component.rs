@@ -76,6 +76,12 @@ impl access::Guest for Policy {
     fn decide(request: access::Request) -> access::Decision {
         answer(crate::decide(&borrow(&request)))
     }
+
+    fn filter(request: access::Request, items: Vec<access::Item>) -> access::FilterOutcome {
+        let items: Vec<own::Item<'_>> =
+            items.iter().map(|item| own::Item { mode: mode(item.mode), content: &item.content }).collect();
+        filtered(crate::filter(&borrow(&request), &items))
+    }
 }
 
 impl grant::Guest for Policy {
@@ -180,6 +186,34 @@ fn interaction(from: access::Interaction) -> own::Interaction {
     }
 }
 
+fn mode(from: access::ItemMode) -> own::ItemMode {
+    match from {
+        access::ItemMode::Match => own::ItemMode::Match,
+        access::ItemMode::Include => own::ItemMode::Include,
+        access::ItemMode::History => own::ItemMode::History,
+    }
+}
+
+fn filtered(outcome: own::FilterOutcome) -> access::FilterOutcome {
+    match outcome {
+        own::FilterOutcome::Verdicts(verdicts) => {
+            let codes = verdicts.into_iter().map(|hidden| hidden.map(|reason| reason.code().to_string()));
+            access::FilterOutcome::Verdicts(codes.collect())
+        }
+        own::FilterOutcome::Deny(reason) => {
+            access::FilterOutcome::Deny(access::Denial { reason: reason.code().to_string(), basis: basis(reason) })
+        }
+        own::FilterOutcome::Needs(keys) => access::FilterOutcome::Needs(keys),
+    }
+}
+
+fn basis(reason: crate::Reason) -> access::DenialBasis {
+    match reason.basis() {
+        Some(crate::Basis::Content) => access::DenialBasis::Content,
+        Some(crate::Basis::Request) | None => access::DenialBasis::Request,
+    }
+}
+
 fn answer(decision: own::Decision) -> access::Decision {
     let (outcome, text) = match decision.outcome {
         own::Outcome::Permit { reason, obligations, expires_at_ms } => {
@@ -192,11 +226,8 @@ fn answer(decision: own::Decision) -> access::Decision {
             (access::Outcome::Permit(permit), reason.text())
         }
         own::Outcome::Deny { reason } => {
-            let basis = match reason.basis() {
-                Some(crate::Basis::Content) => access::DenialBasis::Content,
-                Some(crate::Basis::Request) | None => access::DenialBasis::Request,
-            };
-            (access::Outcome::Deny(access::Denial { reason: reason.code().to_string(), basis }), reason.text())
+            let denial = access::Denial { reason: reason.code().to_string(), basis: basis(reason) };
+            (access::Outcome::Deny(denial), reason.text())
         }
         own::Outcome::Needs(keys) => (access::Outcome::Needs(keys), NEEDS_TEXT),
     };

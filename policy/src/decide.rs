@@ -35,6 +35,8 @@ pub(crate) struct Walk<'r, 'a> {
     pub(crate) version: &'static Version,
     pub(crate) settings: &'r Settings,
     pub(crate) people: People<'r, 'a>,
+    /// the resource asked about, where it came with the question
+    pub(crate) at_hand: Option<&'a [u8]>,
     pub(crate) trace: Trace,
 }
 
@@ -44,7 +46,7 @@ pub fn decide(request: &Request<'_>) -> Decision {
     let outcome = match prepare(request, &mut trace) {
         Ok(Some((version, settings))) => {
             let people = People::new(request, &settings);
-            let mut walk = Walk { request, version, settings: &settings, people, trace };
+            let mut walk = Walk { request, version, settings: &settings, people, at_hand: None, trace };
             let verdict = walk.judge();
             trace = walk.trace;
             verdict
@@ -61,7 +63,10 @@ pub fn decide(request: &Request<'_>) -> Decision {
 }
 
 /// What has to hold before anything is judged; `None` for what is public.
-fn prepare(request: &Request<'_>, trace: &mut Trace) -> Result<Option<(&'static Version, Settings)>, Reason> {
+pub(crate) fn prepare(
+    request: &Request<'_>,
+    trace: &mut Trace,
+) -> Result<Option<(&'static Version, Settings)>, Reason> {
     let settings = Settings::parse(request.settings).map_err(|_| {
         trace.fail(Rule::Settings, || String::from("the settings cannot be read"));
         Reason::SettingsInvalid
@@ -95,8 +100,7 @@ impl<'a> Walk<'_, 'a> {
             return Err(reason.into());
         }
         let verdict = match on {
-            Some(on) if own_record && on.name == "Patient" => self.own_chart(on, action),
-            _ if own_record => Ok(Permit::by(Reason::OwnUserRecord, None)),
+            Some(on) if own_record => self.own_record(on, action),
             Some(on) => self.on_type(on, action, clauses),
             None => self.history(None, &clauses),
         };
@@ -112,8 +116,24 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    /// The record that stands for the user is a chart: theirs to read while it is open, or by their other scopes.
-    fn own_chart(&mut self, on: &'static ResourceType, action: Action) -> Result<Permit, Stop> {
+    /// A read of one resource that is at hand, by one letter, once it is known who asks.
+    pub(crate) fn read(&mut self, letter: Letters) -> Result<Permit, Stop> {
+        let action = Action::of(Form::Instance, letter);
+        let on = self.resource_type()?.ok_or(Reason::RequestMalformed)?;
+        self.people.on = Some(on);
+        if self.is_own_user_record() {
+            return self.own_record(on, action);
+        }
+        let clauses = self.covered(Some(on), action)?;
+        self.on_type(on, action, clauses)
+    }
+
+    /// The record that stands for the user. One that is a chart is theirs to read while it is open, or by their other
+    /// scopes.
+    fn own_record(&mut self, on: &'static ResourceType, action: Action) -> Result<Permit, Stop> {
+        if on.name != "Patient" {
+            return Ok(Permit::by(Reason::OwnUserRecord, None));
+        }
         match self.people.own_record(self.request.id.unwrap_or_default()) {
             Ok(()) => Ok(Permit::by(Reason::OwnUserRecord, None)),
             Err(Stop::Deny(closed)) => {

@@ -20,6 +20,7 @@
 //! | `access/instance` | one resource: reads, versions, instance operations |
 //! | `access/write` | create, update, delete: both images |
 //! | `access/history` | type and system history |
+//! | `filter` | which resources of an answer may leave |
 //! | `grant`, `grant/scopes` | which scopes an app may hold for a user |
 //! | `search` | searches: parameters, pins, narrowing |
 //! | `reason` | every reason code |
@@ -34,6 +35,7 @@ mod compartment;
 #[cfg(feature = "component")]
 mod component;
 mod decide;
+mod filter;
 mod grant;
 mod interaction;
 mod json;
@@ -47,6 +49,7 @@ mod tables;
 mod types;
 
 pub use decide::decide;
+pub use filter::filter;
 pub use grant::{GrantDecision, GrantOutcome, GrantRequest, grant};
 pub use json::{Json, Malformed};
 pub use reason::{Basis, Reason};

@@ -152,6 +152,34 @@ pub enum Outcome {
     Needs(Vec<String>),
 }
 
+/// `access.item-mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "documented in wit/access.wit")]
+pub enum ItemMode {
+    Match,
+    Include,
+    History,
+}
+
+/// `access.item`
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "documented in wit/access.wit")]
+pub struct Item<'a> {
+    pub mode: ItemMode,
+    pub content: &'a [u8],
+}
+
+/// `access.filter-outcome`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterOutcome {
+    /// for each item why it is hidden; nothing for one that is kept
+    Verdicts(Vec<Option<Reason>>),
+    /// who asks may not ask at all
+    Deny(Reason),
+    /// ask again with these facts
+    Needs(Vec<String>),
+}
+
 /// One line of the explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceStep {

@@ -106,6 +106,42 @@ pub struct Decision {
     pub trace: Vec<TraceStep>,
 }
 
+/// How a resource came into an answer (FHIR R4, Bundle, `entry.search.mode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemMode {
+    /// what was asked for
+    Match,
+    /// what came along with it
+    Include,
+    /// a version in a history
+    History,
+}
+
+/// One resource of an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'a> {
+    /// how it came into it
+    pub mode: ItemMode,
+    /// its JSON bytes
+    pub content: &'a [u8],
+}
+
+/// What comes of the resources of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterOutcome {
+    /// for each, in order, why it is hidden; nothing for one that may leave
+    Verdicts(Vec<Option<String>>),
+    /// Nothing may leave.
+    Deny {
+        /// code of the rule that refuses
+        reason: String,
+        /// what it turns on
+        basis: Basis,
+    },
+    /// Ask again with these.
+    Needs(Vec<String>),
+}
+
 #[cfg(test)]
 mod tests {
     use super::Obligation;

@@ -12,7 +12,7 @@ pub mod people;
 pub mod request;
 pub mod strict;
 
-pub use decision::{Basis, Decision, Obligation, Outcome, TraceOutcome, TraceStep};
+pub use decision::{Basis, Decision, FilterOutcome, Item, ItemMode, Obligation, Outcome, TraceOutcome, TraceStep};
 pub use fhir::{FhirBase, FhirRequest, Interaction, Method, Parameter, ReturnPreference};
 pub use grant::{GrantDecision, GrantInput, GrantOutcome, GrantRequest};
 pub use instant::Millis;

@@ -58,6 +58,9 @@ pub enum OutputError {
     /// A key that cannot be one.
     #[error("a needed key is empty, longer than 512 bytes or holds control characters")]
     NeedsKey,
+    /// Not one verdict for each resource.
+    #[error("it has not one verdict for each resource")]
+    Verdicts,
     /// The host said that no more will come.
     #[error("it needs more although the facts were final")]
     NeedsAfterFinal,
@@ -192,19 +195,54 @@ pub(crate) fn decision(
             obligations: obligations(permit.obligations)?,
             expires: permit.expires_at_ms.map(model::Millis),
         },
-        wit::Outcome::Deny(denial) => model::Outcome::Deny {
-            reason: code(denial.reason, OutputError::Reason)?,
-            basis: match denial.basis {
-                wit::DenialBasis::Request => model::Basis::Request,
-                wit::DenialBasis::Content => model::Basis::Content,
-            },
-        },
+        wit::Outcome::Deny(denial) => {
+            model::Outcome::Deny { reason: code(denial.reason, OutputError::Reason)?, basis: basis(denial.basis) }
+        }
         wit::Outcome::Needs(_) if facts_final => return Err(OutputError::NeedsAfterFinal),
         wit::Outcome::Needs(keys) => model::Outcome::Needs(needs(keys)?),
     };
     // A trace nobody asked for is not kept: a record must not depend on the policy's manners.
     let trace = if explain { trace(answer.trace)? } else { Vec::new() };
     Ok(model::Decision { outcome, text: answer.text, trace })
+}
+
+/// The resources of an answer, for the crossing.
+pub(crate) fn items<'a>(items: &[model::Item<'a>]) -> Vec<wit::Item<'a>> {
+    let mode = |mode| match mode {
+        model::ItemMode::Match => wit::ItemMode::Match,
+        model::ItemMode::Include => wit::ItemMode::Include,
+        model::ItemMode::History => wit::ItemMode::History,
+    };
+    items.iter().map(|item| wit::Item { mode: mode(item.mode), content: item.content }).collect()
+}
+
+/// What a policy said about this many resources.
+pub(crate) fn filter_outcome(
+    outcome: wit::FilterOutcome,
+    items: usize,
+    facts_final: bool,
+) -> Result<model::FilterOutcome, OutputError> {
+    match outcome {
+        wit::FilterOutcome::Verdicts(verdicts) => {
+            require(verdicts.len() == items, OutputError::Verdicts)?;
+            let verdict = |hidden: Option<String>| hidden.map(|reason| code(reason, OutputError::Reason)).transpose();
+            let verdicts = verdicts.into_iter().map(verdict).collect::<Result<_, _>>()?;
+            Ok(model::FilterOutcome::Verdicts(verdicts))
+        }
+        wit::FilterOutcome::Deny(denial) => Ok(model::FilterOutcome::Deny {
+            reason: code(denial.reason, OutputError::Reason)?,
+            basis: basis(denial.basis),
+        }),
+        wit::FilterOutcome::Needs(_) if facts_final => Err(OutputError::NeedsAfterFinal),
+        wit::FilterOutcome::Needs(keys) => Ok(model::FilterOutcome::Needs(needs(keys)?)),
+    }
+}
+
+fn basis(basis: wit::DenialBasis) -> model::Basis {
+    match basis {
+        wit::DenialBasis::Request => model::Basis::Request,
+        wit::DenialBasis::Content => model::Basis::Content,
+    }
 }
 
 fn obligations(found: Vec<wit::Obligation>) -> Result<Vec<model::Obligation>, OutputError> {

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use chartgate_model::{Decision, GrantDecision, GrantInput, PolicyInput};
+use chartgate_model::{Decision, FilterOutcome, GrantDecision, GrantInput, Item, PolicyInput};
 use wasmtime::component::InstancePre;
 use wasmtime::{Engine, PoolConcurrencyLimitError, ResourceLimiter, Store, Trap};
 
@@ -165,6 +165,19 @@ impl LoadedPolicy {
         })?;
         let decision = convert::decision(answer, input.facts_final, input.decision.explain)?;
         Ok(Called { decision, fuel_used })
+    }
+
+    /// Judge resources of an answer to a request: a fresh instance, within the limits, on this thread. Answers the
+    /// fuel used beside what came of it.
+    pub fn filter(&self, input: &PolicyInput<'_>, items: &[Item<'_>]) -> Result<(FilterOutcome, u64), CallError> {
+        let (arguments, crossing) = (Arguments::new(input), convert::items(items));
+        let program = self.programs.get(lane(self.programs.len())).ok_or(CallError::Internal)?;
+        let (outcome, fuel_used) = call(program, self.limits, self.runtime.limits(), |store| {
+            let instance = program.pre.instantiate(&mut *store).map_err(Failure::Setup)?;
+            let policy = program.access.load(&mut *store, &instance).map_err(Failure::Setup)?;
+            policy.call_filter(store, arguments.request(), &crossing).map_err(Failure::Call)
+        })?;
+        Ok((convert::filter_outcome(outcome, items.len(), input.facts_final)?, fuel_used))
     }
 
     /// Whether it decides on grants.

@@ -3,7 +3,9 @@
 
 mod common;
 
-use chartgate_model::{GrantInput, GrantRequest, Outcome, Stored, SubjectKind};
+use chartgate_model::{
+    FilterOutcome, GrantInput, GrantRequest, Item, ItemMode, Outcome, PolicyInput, Stored, SubjectKind,
+};
 use chartgate_runtime::{CallError, OutputError, RuntimeLimits};
 use common::{call, call_with, denied, fixture, limits, request, shared_fixture, stored};
 
@@ -32,6 +34,29 @@ fn every_misbehaviour_has_its_error_and_the_next_call_works() {
         assert_eq!(found, expected, "{behave}");
         assert_eq!(found.reason(), reason, "{behave}");
         assert_eq!(denied(call(shared_fixture(), "deny")), "fixture-deny", "after {behave}");
+    }
+}
+
+/// What leaves is bounded and checked as decisions are.
+#[test]
+fn the_verdicts_on_an_answer_are_one_for_each_resource() {
+    let items = [ItemMode::Match, ItemMode::Include].map(|mode| Item { mode, content: b"{}" });
+    let filtered = |behave: &str, facts_final: bool| {
+        let settings = format!(r#"{{"behave":"{behave}"}}"#);
+        let (decision, settings) = (&request(), settings.as_bytes());
+        let input = PolicyInput { decision, stored: &[], facts: &[], facts_final, settings };
+        shared_fixture().filter(&input, &items).map(|(outcome, _)| outcome)
+    };
+    assert_eq!(filtered("permit", true), Ok(FilterOutcome::Verdicts(vec![None, None])));
+    assert!(matches!(filtered("deny", true), Ok(FilterOutcome::Deny { .. })));
+    assert!(matches!(filtered("needs", false), Ok(FilterOutcome::Needs(_))));
+    for (behave, error) in [
+        ("garbage", CallError::Output(OutputError::Verdicts)),
+        ("garbage-obligation", CallError::Output(OutputError::Reason)),
+        ("needs", CallError::Output(OutputError::NeedsAfterFinal)),
+        ("trap", CallError::Trap),
+    ] {
+        assert_eq!(filtered(behave, true), Err(error), "{behave}");
     }
 }
 

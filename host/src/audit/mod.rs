@@ -1,6 +1,7 @@
 //! The decision log: what was decided, on what, complete enough to decide it again.
 
 pub mod canonical;
+pub mod filter;
 pub mod grant;
 pub mod log;
 pub mod read;

@@ -11,6 +11,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chartgate_model::{Basis, Millis, Obligation, PolicyInput, SubjectKind};
+use chartgate_runtime::release::Release;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
@@ -92,6 +93,20 @@ pub struct ReleaseRecord<'a> {
     pub name: &'a str,
     /// `1.0.0`
     pub version: &'a str,
+}
+
+impl<'a> ReleaseRecord<'a> {
+    /// Which release it was, and what it might use.
+    pub fn of(release: &'a Release) -> Self {
+        Self {
+            component: &release.component_digest,
+            digest: &release.digest,
+            fuel_limit: release.policy.limits.fuel,
+            memory_limit_bytes: release.policy.limits.memory_bytes,
+            name: &release.name,
+            version: &release.version,
+        }
+    }
 }
 
 /// The input of the last policy call. The settings are those of the release.

@@ -19,7 +19,7 @@ use crate::people;
 use crate::store::{InvalidMember, StoreError, validate};
 
 pub use directory::{DEFAULT_OF_USER_LIMIT, Directory};
-pub use template::{grant_keys_ahead, keys_ahead};
+pub use template::{grant_keys_ahead, keys_ahead, keys_of_items};
 
 use key::{FactKey, concerns};
 pub(crate) use live::{Breaker, Server};

@@ -3,12 +3,14 @@
 //! What is found here decides nothing. A patient too many costs a look into the directory, one too few a second
 //! policy call.
 
-use chartgate_model::{FhirRequest, Stored};
+use chartgate_model::{FhirRequest, Item, Stored};
 
 use crate::store::validate::is_id;
 
 /// Patients that are found at the most: a text that names more is about something else.
 const NAMED_MAX: usize = 8;
+/// The same for the resources of an answer, of one policy call.
+const OF_ITEMS_MAX: usize = 64;
 const REFERENCE: &str = "Patient/";
 
 /// Ids of the patients in the URL, the parameters, the body and the stored content, in this order, each once.
@@ -34,6 +36,35 @@ pub(super) fn named_patients<'a>(asked: &'a FhirRequest, stored: &'a [Stored]) -
         in_text(&mut found, std::str::from_utf8(content).unwrap_or_default());
     }
     found
+}
+
+/// Ids of patients the resources of an answer speak of, each once, as many as are worth asking for one by one.
+pub(super) fn patients_of_items<'a>(items: &[Item<'a>]) -> Vec<&'a str> {
+    let mut found: Vec<&'a str> = Vec::new();
+    for item in items {
+        let text = std::str::from_utf8(item.content).unwrap_or_default();
+        let mut of_item = Vec::new();
+        if text.contains("\"Patient\"") {
+            of_item.extend(own_id(text));
+        }
+        in_text(&mut of_item, text);
+        for id in of_item {
+            if found.len() < OF_ITEMS_MAX && !found.contains(&id) {
+                found.push(id);
+            }
+        }
+    }
+    found
+}
+
+/// The id of a resource, as far as the eye can tell.
+fn own_id(text: &str) -> Option<&str> {
+    #[derive(serde::Deserialize)]
+    struct Own<'t> {
+        #[serde(borrow)]
+        id: Option<&'t str>,
+    }
+    serde_json::from_str::<Own<'_>>(text).ok()?.id.filter(|id| is_id(id))
 }
 
 fn in_text<'a>(found: &mut Vec<&'a str>, text: &'a str) {

@@ -1,10 +1,10 @@
 //! Fact keys worth fetching before the policy is asked for the first time.
 
-use chartgate_model::{DecisionRequest, GrantRequest};
+use chartgate_model::{DecisionRequest, GrantRequest, Interaction, Item};
 use chartgate_runtime::FactTemplate;
 
 use crate::facts::key::FactKey;
-use crate::facts::named::named_patients;
+use crate::facts::named::{named_patients, patients_of_items};
 
 /// The keys a policy's templates give for a request, so that one call of the policy usually suffices.
 pub fn keys_ahead(templates: &[FactTemplate], request: &DecisionRequest) -> Vec<String> {
@@ -18,6 +18,18 @@ pub fn keys_ahead(templates: &[FactTemplate], request: &DecisionRequest) -> Vec<
     };
     let of_interaction = templates.iter().filter(|template| template.interaction == Some(asked.interaction));
     keys_of(of_interaction, &places)
+}
+
+/// The keys the templates give for reads of the resources of an answer.
+pub fn keys_of_items(templates: &[FactTemplate], request: &DecisionRequest, items: &[Item<'_>]) -> Vec<String> {
+    let places = Places {
+        user: &request.subject.user,
+        client: &request.subject.client,
+        launch_patient: request.subject.patient.as_deref(),
+        patient: None,
+        named_patients: patients_of_items(items),
+    };
+    keys_of(templates.iter().filter(|template| template.interaction == Some(Interaction::Read)), &places)
 }
 
 /// The keys the templates give for a grant.

@@ -5,6 +5,7 @@ mod authzen;
 pub mod caller;
 mod decide;
 pub mod demo;
+mod filter;
 mod health;
 mod json;
 mod judge;
@@ -37,6 +38,7 @@ pub fn public(state: Arc<State>) -> Router {
         .merge(oauth)
         .merge(demo)
         .route("/v1/decide", post(decide::decide))
+        .route("/v1/filter", post(filter::filter))
         .route("/v1/launches", post(launches::create))
         .nest("/access", access())
         // Nesting leaves out the bare prefix with its slash.

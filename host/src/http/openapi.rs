@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use crate::http::{admin, authzen, decide, health, launches, people, problem, wire};
+use crate::http::{admin, authzen, decide, filter, health, launches, people, problem, wire};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,6 +14,7 @@ use crate::http::{admin, authzen, decide, health, launches, people, problem, wir
     ),
     paths(
         decide::decide,
+        filter::filter,
         authzen::evaluation,
         authzen::evaluations,
         health::livez,
@@ -43,6 +44,8 @@ use crate::http::{admin, authzen, decide, health, launches, people, problem, wir
     components(schemas(
         wire::DecideBody,
         wire::AnswerBody,
+        filter::FilterBody,
+        filter::FilterAnswer,
         authzen::EvaluationBody,
         authzen::EvaluationsBody,
         authzen::EvaluationAnswer,

@@ -24,7 +24,7 @@ use crate::smart;
 use crate::tokens::{Issuers, TokenError};
 
 pub use answer::{AnswerBody, error_line, token_denial};
-pub(super) use answer::{FactsStamp, ObligationBody, PolicyStamp, ReasonBody, TraceRow};
+pub(super) use answer::{Denial, FactsStamp, ObligationBody, PolicyStamp, ReasonBody, TraceRow};
 
 /// Nesting of a request; FHIR content inside it may use most of it.
 pub(super) const DEPTH_MAX: usize = 96;

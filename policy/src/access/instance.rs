@@ -202,6 +202,9 @@ impl<'a> Walk<'_, 'a> {
 
     /// The stored resource the request names.
     pub(crate) fn stored(&mut self, on: &ResourceType, id: &str) -> Result<Image<'a>, Stop> {
+        if let Some(bytes) = self.at_hand {
+            return Ok(Image::Content(bytes));
+        }
         let key = match self.request.version {
             Some(version) => format!("{}/{id}/_history/{version}", on.name),
             None => format!("{}/{id}", on.name),

@@ -50,6 +50,14 @@ impl<'a> People<'_, 'a> {
         if self.listed()?.truncated { Err(Reason::FactMissing.into()) } else { Ok(()) }
     }
 
+    /// Where the user's whole list is at hand and not cut off, it serves from here on.
+    pub(crate) fn use_whole_list(&mut self) {
+        let whole = matches!(self.all(), Ok(Some(list)) if !list.truncated) && matches!(self.all_charts(), Ok(Some(_)));
+        if whole {
+            self.width = Width::All;
+        }
+    }
+
     /// The user's whole list, and with it the charts of all on it.
     pub(super) fn listed(&self) -> Result<&Entries<'a>, Stop> {
         let user = self.request.subject.user;

@@ -19,7 +19,7 @@ mod bump;
 wit_bindgen::generate!({ world: "policy", path: "../../wit" });
 
 use exports::chartgate::policy::access::{
-    Decision, Denial, DenialBasis, Guest as Access, Obligation, Outcome, Permit, Request,
+    Decision, Denial, DenialBasis, FilterOutcome, Guest as Access, Item, Obligation, Outcome, Permit, Request,
 };
 use exports::chartgate::policy::describe::{Description, Guest as Describe};
 
@@ -70,6 +70,18 @@ impl Access for Fixture {
                 core::arch::wasm32::unreachable()
             }
             _ => deny("fixture-deny"),
+        }
+    }
+
+    fn filter(request: Request, items: Vec<Item>) -> FilterOutcome {
+        match behaviour(&request.settings) {
+            b"permit" | b"permit-anybody" => FilterOutcome::Verdicts(vec![None; items.len()]),
+            b"trap" | b"trap-always" => core::arch::wasm32::unreachable(),
+            // Fewer verdicts than items: whose is whose?
+            b"garbage" => FilterOutcome::Verdicts(vec![None; items.len().saturating_sub(1)]),
+            b"garbage-obligation" => FilterOutcome::Verdicts(vec![Some("Not A\u{7}Reason".into()); items.len()]),
+            b"needs" => FilterOutcome::Needs(vec!["relationships/Practitioner/17".into()]),
+            _ => FilterOutcome::Deny(Denial { reason: "fixture-deny".into(), basis: DenialBasis::Request }),
         }
     }
 }

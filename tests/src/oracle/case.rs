@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use chartgate::config::Limits;
-use chartgate::facts::{FactError, FactSource, Facts, RecordsAnswer, SourceAnswer, keys_ahead};
+use chartgate::facts::{FactError, FactSource, Facts, RecordsAnswer, SourceAnswer, keys_ahead, keys_of_items};
 use chartgate::http::caller::Caller;
 use chartgate::http::wire::{Context, Decidable};
 use chartgate_model::{
-    DecisionRequest, Fact, FhirBase, Millis, Obligation, Outcome, PolicyInput, Record, RecordClass, Relationship,
-    SubjectKind, Terms,
+    DecisionRequest, Fact, FhirBase, FilterOutcome, Item, Millis, Obligation, Outcome, PolicyInput, Record,
+    RecordClass, Relationship, SubjectKind, Terms,
 };
 use chartgate_runtime::LoadedPolicy;
 use serde::{Deserialize, Serialize};
@@ -196,6 +196,43 @@ impl Case {
         let source = Facts::new(Arc::new(read.directory.clone()));
         decide(policy, &source, &read.request, &self.settings)
     }
+
+    /// Judge the resources of its answer through a component, with the needs loop of the host.
+    pub fn filtered(&self, policy: &LoadedPolicy, read: &Read, items: &[Item<'_>]) -> Result<FilterOutcome, String> {
+        let source = Facts::new(Arc::new(read.directory.clone()));
+        filter(policy, &source, &read.request, &self.settings, items)
+    }
+}
+
+/// Judge the resources of an answer through a component, with the needs loop of the host.
+pub fn filter(
+    policy: &LoadedPolicy,
+    source: &Facts,
+    request: &DecisionRequest,
+    settings: &Value,
+    items: &[Item<'_>],
+) -> Result<FilterOutcome, String> {
+    let settings = settings.to_string();
+    let ahead = keys_of_items(&policy.description.fact_templates, request, items);
+    let mut facts = source.resolve(request, &ahead).map_err(|error| error.to_string())?.facts;
+    for round in 1..=ROUNDS_MAX {
+        let input = PolicyInput {
+            decision: request,
+            stored: &[],
+            facts: &facts,
+            facts_final: round == ROUNDS_MAX,
+            settings: settings.as_bytes(),
+        };
+        match policy.filter(&input, items).map_err(|error| error.to_string())?.0 {
+            FilterOutcome::Needs(mut keys) => {
+                keys.retain(|key| facts.iter().all(|fact: &Fact| fact.key != *key));
+                let more = source.resolve(request, &keys).map_err(|error| error.to_string())?;
+                facts.extend(more.facts);
+            }
+            outcome => return Ok(outcome),
+        }
+    }
+    Err("asks again although nothing more will come".into())
 }
 
 /// Decide a request through a component, with the needs loop of the host.

@@ -154,7 +154,8 @@ fn every_page_is_for_everybody() {
     let clinic = &shared().clinic;
     // An app that cannot prove who it is asks every time.
     let app = clinic.register("none", |body| body["redirect_uris"] = json!([CALLBACK]));
-    let scope = "openid fhirUser launch/patient offline_access patient/*.rs patient/Condition.rs patient/Observation.rs";
+    let scope =
+        "openid fhirUser launch/patient offline_access patient/*.rs patient/Condition.rs patient/Observation.rs";
     let code = || {
         let body = json!({
             "label": "Patient 123", "identities": [{ "kind": "patient", "user": "Patient/123" }],

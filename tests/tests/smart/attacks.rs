@@ -198,8 +198,10 @@ fn of_two_cookies_of_one_name_none_counts() {
     let page = browser.sign_in(&page, &account);
     let (name, value) = browser.cookies().clone().pop_first().unwrap();
     let mut other = clinic.browser();
-    let with = |cookies: String| move |browser: &mut chartgate_tests::smart::Browser, url: &str| {
-        browser.send(Method::GET, url, None, &[("cookie", &cookies)]).status
+    let with = |cookies: String| {
+        move |browser: &mut chartgate_tests::smart::Browser, url: &str| {
+            browser.send(Method::GET, url, None, &[("cookie", &cookies)]).status
+        }
     };
     assert_eq!(with(format!("{name}={value}"))(&mut other, page.url.as_str()), 200);
     assert_eq!(with(format!("{name}=planted; {name}={value}"))(&mut other, page.url.as_str()), 400);

@@ -4,6 +4,7 @@
 //!   added to it.
 //! - Nobody is nobody: without a user, without a scope, or by a `patient/` scope without a launch patient, nothing
 //!   that belongs to a patient is permitted. A client without a user does nothing by a user's scopes.
+//! - Nor does anything leave to them: a resource of an answer is judged as a read of it.
 //! - Nor is anything granted to them (`grants`), or for a patient out of reach.
 //!
 //! The requests are made up here, the same for every release, and about people who do not exist. They guard against
@@ -14,8 +15,8 @@ mod grants;
 use std::collections::BTreeSet;
 
 use chartgate_model::{
-    DecisionRequest, Fact, FhirBase, FhirRequest, GrantInput, Interaction, Millis, Outcome, Parameter, PolicyInput,
-    Stored, Subject, SubjectKind,
+    DecisionRequest, Fact, FhirBase, FhirRequest, FilterOutcome, GrantInput, Interaction, Item, ItemMode, Millis,
+    Outcome, Parameter, PolicyInput, Stored, Subject, SubjectKind,
 };
 
 use crate::policy::{CallError, LoadedPolicy};
@@ -77,13 +78,22 @@ pub fn check(policy: &LoadedPolicy, settings: &[u8]) -> Result<(), InvariantErro
     }
     let mut trial = Trial { policy, settings, cut_short: 0 };
     each(policy, |version, request| {
-        for (kind, user) in USERS {
-            let case = Case { version, request, kind };
-            trial.nobody(&case, user)?;
-            trial.break_glass(&case, user)?;
+        for answered in [false, true].into_iter().filter(|answered| !answered || is_answered_with_content(request)) {
+            for (kind, user) in USERS {
+                let case = Case { version, request, kind, answered };
+                trial.nobody(&case, user)?;
+                trial.break_glass(&case, user)?;
+            }
+            trial.client_alone(&Case { version, request, kind: SubjectKind::System, answered })?;
         }
-        trial.client_alone(&Case { version, request, kind: SubjectKind::System })
+        Ok(())
     })
+}
+
+/// The answer to these holds resources of one type, which are judged, too.
+fn is_answered_with_content(request: &FhirRequest) -> bool {
+    use Interaction::{HistoryType, Read, SearchType};
+    matches!(request.interaction, Read | SearchType | HistoryType) && request.parameters.is_empty()
 }
 
 /// How many of the requests a policy permits when nothing stands in their way, and how many there are: whether
@@ -93,7 +103,7 @@ pub fn permitted(policy: &LoadedPolicy, settings: &[u8]) -> Result<(usize, usize
     let (mut permitted, mut all) = (0, 0);
     each(policy, |version, request| {
         for (kind, user) in USERS {
-            let case = Case { version, request, kind };
+            let case = Case { version, request, kind, answered: false };
             permitted += usize::from(trial.permits(&case, user, EVERYTHING, Some(PATIENT), &facts(user, &ORDINARY))?);
             all += 1;
         }
@@ -122,13 +132,16 @@ struct Case<'a> {
     version: &'a str,
     request: &'a FhirRequest,
     kind: SubjectKind,
+    /// asked is not whether it may happen, but whether a resource of its answer may leave
+    answered: bool,
 }
 
 impl Case<'_> {
     fn name(&self) -> String {
         let FhirRequest { interaction, resource_type, .. } = self.request;
         let of = if resource_type.is_empty() { "all types" } else { resource_type };
-        format!("{} of {of} in FHIR {}", interaction.code(), self.version)
+        let what = if self.answered { "the answer to " } else { "" };
+        format!("{what}{} of {of} in FHIR {}", interaction.code(), self.version)
     }
 }
 
@@ -240,14 +253,31 @@ impl Trial<'_> {
         };
         let (stored, settings) = (&decision.stored, self.settings);
         let input = PolicyInput { decision: &decision, stored, facts, facts_final: true, settings };
-        match self.policy.decide(&input) {
-            Ok(called) => Ok(matches!(called.decision.outcome, Outcome::Permit { .. })),
+        let verdict = if case.answered {
+            self.keeps(&input, case)
+        } else {
+            self.policy.decide(&input).map(|called| matches!(called.decision.outcome, Outcome::Permit { .. }))
+        };
+        match verdict {
+            Ok(permitted) => Ok(permitted),
             Err(error) if is_cut_short(&error) && self.cut_short < CUT_SHORT_MAX => {
                 self.cut_short += 1;
                 Ok(false)
             }
             Err(error) => Err(InvariantError::Fails { request: case.name(), error }),
         }
+    }
+}
+
+impl Trial<'_> {
+    /// Whether any resource of an answer may leave, however it came into it.
+    fn keeps(&self, input: &PolicyInput<'_>, case: &Case<'_>) -> Result<bool, CallError> {
+        let resource_type = &case.request.resource_type;
+        let content = content(resource_type, if resource_type == "Patient" { PATIENT } else { "inv-1" });
+        let modes = [ItemMode::Match, ItemMode::Include, ItemMode::History];
+        let items = modes.map(|mode| Item { mode, content: &content });
+        let (outcome, _) = self.policy.filter(input, &items)?;
+        Ok(matches!(outcome, FilterOutcome::Verdicts(verdicts) if verdicts.iter().any(Option::is_none)))
     }
 }
 

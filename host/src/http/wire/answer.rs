@@ -2,6 +2,7 @@
 
 use chartgate_model::parse::render_search;
 use chartgate_model::{Basis, DecisionRequest};
+use chartgate_runtime::release::Release;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -63,13 +64,28 @@ pub(in crate::http) struct ObligationBody {
 
 /// An answer ready to return to the client.
 #[derive(Debug, Serialize, ToSchema)]
-struct Denial {
+pub(in crate::http) struct Denial {
     status: u16,
     #[schema(value_type = Object)]
     headers: Value,
     /// an OperationOutcome, the same for everything that is hidden or absent
     #[schema(value_type = Object)]
     outcome: &'static RawValue,
+}
+
+impl Denial {
+    /// What a client is told of a denial.
+    pub(in crate::http) fn of(basis: Basis, reason: &str) -> Self {
+        match basis {
+            Basis::Request => denial(403, "forbidden", insufficient_scope(reason)),
+            Basis::Content => denial(404, "not-found", json!({})),
+        }
+    }
+
+    /// What it is told where no decision was reached.
+    pub(in crate::http) fn unavailable() -> Self {
+        unavailable()
+    }
 }
 
 /// Where facts came from.
@@ -88,6 +104,18 @@ pub(in crate::http) struct PolicyStamp {
     component: String,
 }
 
+impl PolicyStamp {
+    /// Which release it was.
+    pub(in crate::http) fn of(release: &Release) -> Self {
+        Self {
+            name: release.name.clone(),
+            version: release.version.clone(),
+            digest: release.digest.clone(),
+            component: release.component_digest.clone(),
+        }
+    }
+}
+
 /// One rule walked.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct TraceRow {
@@ -102,8 +130,7 @@ impl AnswerBody {
         let decision = answer.verdict.code();
         let denial = match &answer.verdict {
             Verdict::Permit(_) => None,
-            Verdict::Deny(Basis::Request) => Some(denial(403, "forbidden", insufficient_scope(&answer.reason))),
-            Verdict::Deny(Basis::Content) => Some(denial(404, "not-found", json!({}))),
+            Verdict::Deny(basis) => Some(Denial::of(*basis, &answer.reason)),
             Verdict::Indeterminate => Some(unavailable()),
         };
         let (obligations, expires_at) = match &answer.verdict {
@@ -130,12 +157,7 @@ impl AnswerBody {
             needs: answer.needs,
             denial,
             facts: FactsStamp { as_of: request.now.to_rfc3339(), sources: answer.fact_sources },
-            policy: PolicyStamp {
-                name: release.name.clone(),
-                version: release.version.clone(),
-                digest: release.digest.clone(),
-                component: release.component_digest.clone(),
-            },
+            policy: PolicyStamp::of(release),
             trace: request.explain.then(|| answer.trace.into_iter().map(row).collect()),
         }
     }

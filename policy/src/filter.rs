@@ -1,0 +1,144 @@
+//! What may leave: the resources of an answer, each judged as a read of it.
+//!
+//! INVARIANT: a resource is kept exactly when [`crate::decide`] would permit a read of it, by the letter that fits how
+//! it came into the answer: both walk the same way. No resource speaks for another.
+
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::access::people::People;
+use crate::access::reach::{Failures, Stop};
+use crate::decide::{Walk, prepare};
+use crate::interaction::{Form, action};
+use crate::json::Json;
+use crate::reason::Reason;
+use crate::reference::{is_id, is_type};
+use crate::rule::Trace;
+use crate::scope::Letters;
+use crate::types::{FilterOutcome, Interaction, Item, ItemMode, Request, SubjectKind};
+
+/// Facts that are asked for one by one; where it takes more, the user's whole list is asked for.
+const KEYS_MAX: usize = 100;
+
+/// Judge the resources of an answer to a request.
+pub fn filter<'a>(request: &Request<'a>, items: &[Item<'a>]) -> FilterOutcome {
+    match judged(request, items) {
+        Ok(verdicts) => FilterOutcome::Verdicts(verdicts),
+        Err(Stop::Deny(reason)) => FilterOutcome::Deny(reason),
+        Err(Stop::Needs(keys)) => FilterOutcome::Needs(keys),
+    }
+}
+
+fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Reason>>, Stop> {
+    let mut trace = Trace::new(false);
+    // What is public is no resource of anybody, and has no answer to look at.
+    let (version, settings) = prepare(request, &mut trace)?.ok_or(Reason::InteractionUnsupported)?;
+    let reads: Vec<Result<Request<'a>, Reason>> = items.iter().map(|item| read_of(request, item)).collect();
+    let letter = letter_of(request);
+    let mut people = People::new(request, &settings);
+    let mut needs = Failures::default();
+    match people.who_asks(&mut trace) {
+        Ok(_) => {}
+        Err(deny @ Stop::Deny(_)) => return Err(deny),
+        Err(needed) => needs.add(needed),
+    }
+    people.use_whole_list();
+    let mut verdicts = Vec::with_capacity(items.len());
+    for (item, read) in items.iter().zip(&reads) {
+        let read = match read {
+            Ok(read) => read,
+            Err(reason) => {
+                verdicts.push(Some(*reason));
+                continue;
+            }
+        };
+        let at_hand = Some(item.content);
+        let mut walk = Walk { request: read, version, settings: &settings, people, at_hand, trace };
+        let verdict = walk.read(item.letter(letter));
+        Walk { people, trace, .. } = walk;
+        match verdict {
+            Ok(_) => verdicts.push(None),
+            Err(Stop::Deny(reason)) => verdicts.push(Some(reason)),
+            Err(needed) => needs.add(needed),
+        }
+    }
+    match needs.into_stop(Reason::FactMissing) {
+        Stop::Needs(keys) => Err(Stop::Needs(together(keys, request))),
+        Stop::Deny(_) => Ok(verdicts),
+    }
+}
+
+/// The read that stands for an item: of the resource it says it is.
+///
+/// SECURITY: a type or an id that is spelt with escapes is none; nobody writes one so.
+fn read_of<'a>(request: &Request<'a>, item: &Item<'a>) -> Result<Request<'a>, Reason> {
+    let json = Json::parse(item.content).map_err(|_| Reason::ContentMalformed)?;
+    let text = |name| match json.root().get_string(name) {
+        Ok(Some(Cow::Borrowed(text))) => Ok(text),
+        _ => Err(Reason::ContentMalformed),
+    };
+    let (resource_type, id) = (text("resourceType")?, text("id")?);
+    if !is_type(resource_type) || !is_id(id) {
+        return Err(Reason::ContentMalformed);
+    }
+    Ok(Request {
+        fhir_version: request.fhir_version,
+        base: request.base,
+        now_ms: request.now_ms,
+        subject: request.subject,
+        interaction: Interaction::Read,
+        resource_type,
+        id: Some(id),
+        version: None,
+        operation: None,
+        compartment: None,
+        parameters: Vec::new(),
+        conditional: false,
+        returns_representation: false,
+        body: None,
+        stored: Vec::new(),
+        facts: Vec::new(),
+        facts_final: request.facts_final,
+        obligations: Vec::new(),
+        settings: request.settings,
+        explain: false,
+    })
+}
+
+/// The letter by which a request reads what it asks for.
+fn letter_of(request: &Request<'_>) -> Letters {
+    match action(request) {
+        Ok(action) if matches!(action.form, Form::Search | Form::History) => Letters::S,
+        _ => Letters::R,
+    }
+}
+
+impl Item<'_> {
+    /// Rows of a search are searched for; what comes along with them is read.
+    fn letter(&self, of_request: Letters) -> Letters {
+        match self.mode {
+            ItemMode::Match | ItemMode::History => of_request,
+            ItemMode::Include => Letters::R,
+        }
+    }
+}
+
+/// Facts about very many patients are asked for as the lists they stand on.
+fn together(mut keys: Vec<String>, request: &Request<'_>) -> Vec<String> {
+    if keys.len() <= KEYS_MAX {
+        return keys;
+    }
+    let lists = [format!("relationships/{}", request.subject.user), format!("patients/{}", request.subject.user)];
+    let at_hand = |key: &String| request.facts.iter().any(|fact| fact.key == *key);
+    if request.subject.kind == SubjectKind::System || lists.iter().all(at_hand) {
+        keys.truncate(KEYS_MAX);
+        return keys;
+    }
+    let about_people = |key: &String| key.starts_with("patient/") || key.starts_with("relationships/");
+    keys.retain(|key| !about_people(key));
+    keys.truncate(KEYS_MAX - lists.len());
+    keys.extend(lists);
+    keys
+}
