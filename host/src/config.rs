@@ -169,7 +169,7 @@ pub struct CallerConfig {
     pub auth: CallerAuth,
     /// tenants it may ask about
     pub tenants: Vec<String>,
-    /// `decide`, `vouch-subject`, `vouch-facts`, `explain`, `simulate`
+    /// `decide`, `filter`, `vouch-subject`, `vouch-facts`, `explain`, `simulate`, `introspect`, `launch`
     pub may: Vec<String>,
 }
 
