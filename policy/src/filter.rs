@@ -17,7 +17,7 @@ use crate::reason::Reason;
 use crate::reference::{is_id, is_type};
 use crate::rule::Trace;
 use crate::scope::Letters;
-use crate::types::{FilterOutcome, Interaction, Item, ItemMode, Request, SubjectKind};
+use crate::types::{FilterOutcome, Item, ItemMode, Request, SubjectKind};
 
 /// Facts that are asked for one by one; where it takes more, the user's whole list is asked for.
 const KEYS_MAX: usize = 100;
@@ -87,23 +87,9 @@ fn read_of<'a>(request: &Request<'a>, item: &Item<'a>) -> Result<Request<'a>, Re
         fhir_version: request.fhir_version,
         base: request.base,
         now_ms: request.now_ms,
-        subject: request.subject,
-        interaction: Interaction::Read,
-        resource_type,
-        id: Some(id),
-        version: None,
-        operation: None,
-        compartment: None,
-        parameters: Vec::new(),
-        conditional: false,
-        returns_representation: false,
-        body: None,
-        stored: Vec::new(),
-        facts: Vec::new(),
         facts_final: request.facts_final,
-        obligations: Vec::new(),
         settings: request.settings,
-        explain: false,
+        ..Request::read(request.subject, resource_type, Some(id))
     })
 }
 

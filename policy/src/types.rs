@@ -115,7 +115,33 @@ pub struct Request<'a> {
     pub explain: bool,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// A read of one resource, and nothing more: of no FHIR version yet, by nobody's settings, with nothing known.
+    pub fn read(subject: Subject<'a>, resource_type: &'a str, id: Option<&'a str>) -> Self {
+        Self {
+            fhir_version: "",
+            base: "",
+            now_ms: 0,
+            subject,
+            interaction: Interaction::Read,
+            resource_type,
+            id,
+            version: None,
+            operation: None,
+            compartment: None,
+            parameters: Vec::new(),
+            conditional: false,
+            returns_representation: false,
+            body: None,
+            stored: Vec::new(),
+            facts: Vec::new(),
+            facts_final: false,
+            obligations: Vec::new(),
+            settings: b"",
+            explain: false,
+        }
+    }
+
     /// Whether the caller can carry out an obligation.
     pub(crate) fn declares(&self, obligation: &str) -> bool {
         self.obligations.contains(&obligation)

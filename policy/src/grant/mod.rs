@@ -21,7 +21,7 @@ use crate::reference::is_id;
 use crate::rule::{Rule, Trace};
 use crate::settings::Settings;
 use crate::tables::{Version, version};
-use crate::types::{Interaction, Request, Subject, SubjectKind};
+use crate::types::{Request, Subject, SubjectKind};
 
 use scopes::Kept;
 pub use types::{GrantDecision, GrantOutcome, GrantRequest};
@@ -154,33 +154,22 @@ fn choose(people: &People<'_, '_>, circle: Circle) -> Result<GrantOutcome, Stop>
 
 /// The question whether a user reaches a patient, as the rules of access read it.
 fn as_read<'a>(asked: &GrantRequest<'a>) -> Request<'a> {
+    let subject = Subject {
+        kind: asked.kind,
+        user: asked.user,
+        client: asked.client,
+        scope: asked.scope,
+        patient: asked.patient,
+        encounter: None,
+    };
     Request {
         fhir_version: asked.fhir_version,
         base: asked.base,
         now_ms: asked.now_ms,
-        subject: Subject {
-            kind: asked.kind,
-            user: asked.user,
-            client: asked.client,
-            scope: asked.scope,
-            patient: asked.patient,
-            encounter: None,
-        },
-        interaction: Interaction::Read,
-        resource_type: "Patient",
-        id: asked.patient,
-        version: None,
-        operation: None,
-        compartment: None,
-        parameters: Vec::new(),
-        conditional: false,
-        returns_representation: false,
-        body: None,
-        stored: Vec::new(),
         facts: asked.facts.clone(),
         facts_final: asked.facts_final,
-        obligations: Vec::new(),
         settings: asked.settings,
         explain: asked.explain,
+        ..Request::read(subject, "Patient", asked.patient)
     }
 }

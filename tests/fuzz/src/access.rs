@@ -1,6 +1,6 @@
 //! Requests to the policy, asked natively.
 
-use chartgate_policy::{Decision, Fact, Interaction, Outcome, Request, Stored, Subject, SubjectKind, decide};
+use chartgate_policy::{Decision, Fact, Outcome, Request, Stored, Subject, SubjectKind, decide};
 
 /// The FHIR base of every request.
 pub const BASE: &str = "https://ehr.example/fhir";
@@ -19,34 +19,23 @@ const KNOWN: [(&str, &[u8]); 3] = [
 /// about anybody else, and the caller carries out no obligation.
 pub fn read<'a>(key: &'a str, content: &'a [u8]) -> Request<'a> {
     let (resource_type, id) = key.split_once('/').unwrap_or((key, ""));
+    let subject = Subject {
+        kind: SubjectKind::Patient,
+        user: "Patient/1",
+        client: "app",
+        scope: "",
+        patient: Some("1"),
+        encounter: None,
+    };
     Request {
         fhir_version: "4.0.1",
         base: BASE,
         now_ms: 1_800_000_000_000,
-        subject: Subject {
-            kind: SubjectKind::Patient,
-            user: "Patient/1",
-            client: "app",
-            scope: "",
-            patient: Some("1"),
-            encounter: None,
-        },
-        interaction: Interaction::Read,
-        resource_type,
-        id: Some(id),
-        version: None,
-        operation: None,
-        compartment: None,
-        parameters: Vec::new(),
-        conditional: false,
-        returns_representation: false,
-        body: None,
         stored: vec![Stored { key, content: Some(content) }],
         facts: KNOWN.map(|(key, value)| Fact { key, value }).into(),
         facts_final: true,
-        obligations: Vec::new(),
         settings: b"{}",
-        explain: false,
+        ..Request::read(subject, resource_type, Some(id))
     }
 }
 
