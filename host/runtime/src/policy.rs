@@ -157,12 +157,7 @@ impl LoadedPolicy {
     /// Judge one interaction: a fresh instance, within the limits, on this thread.
     pub fn decide(&self, input: &PolicyInput<'_>) -> Result<Called, CallError> {
         let arguments = Arguments::new(input);
-        let program = self.programs.get(lane(self.programs.len())).ok_or(CallError::Internal)?;
-        let (answer, fuel_used) = call(program, self.limits, self.runtime.limits(), |store| {
-            let instance = program.pre.instantiate(&mut *store).map_err(Failure::Setup)?;
-            let policy = program.access.load(&mut *store, &instance).map_err(Failure::Setup)?;
-            policy.call_decide(store, arguments.request()).map_err(Failure::Call)
-        })?;
+        let (answer, fuel_used) = self.access(|policy, store| policy.call_decide(store, arguments.request()))?;
         let decision = convert::decision(answer, input.facts_final, input.decision.explain)?;
         Ok(Called { decision, fuel_used })
     }
@@ -171,13 +166,22 @@ impl LoadedPolicy {
     /// fuel used beside what came of it.
     pub fn filter(&self, input: &PolicyInput<'_>, items: &[Item<'_>]) -> Result<(FilterOutcome, u64), CallError> {
         let (arguments, crossing) = (Arguments::new(input), convert::items(items));
+        let (outcome, fuel_used) =
+            self.access(|policy, store| policy.call_filter(store, arguments.request(), &crossing))?;
+        Ok((convert::filter_outcome(outcome, items.len(), input.facts_final)?, fuel_used))
+    }
+
+    /// One call of the interface `access`.
+    fn access<T>(
+        &self,
+        run: impl FnOnce(&access::Guest, &mut Store<CallState>) -> wasmtime::Result<T>,
+    ) -> Result<(T, u64), CallError> {
         let program = self.programs.get(lane(self.programs.len())).ok_or(CallError::Internal)?;
-        let (outcome, fuel_used) = call(program, self.limits, self.runtime.limits(), |store| {
+        call(program, self.limits, self.runtime.limits(), |store| {
             let instance = program.pre.instantiate(&mut *store).map_err(Failure::Setup)?;
             let policy = program.access.load(&mut *store, &instance).map_err(Failure::Setup)?;
-            policy.call_filter(store, arguments.request(), &crossing).map_err(Failure::Call)
-        })?;
-        Ok((convert::filter_outcome(outcome, items.len(), input.facts_final)?, fuel_used))
+            run(&policy, store).map_err(Failure::Call)
+        })
     }
 
     /// Whether it decides on grants.

@@ -49,7 +49,10 @@ pub(super) fn patients_of_items<'a>(items: &[Item<'a>]) -> Vec<&'a str> {
         }
         in_text(&mut of_item, text);
         for id in of_item {
-            if found.len() < OF_ITEMS_MAX && !found.contains(&id) {
+            if found.len() >= OF_ITEMS_MAX {
+                return found;
+            }
+            if !found.contains(&id) {
                 found.push(id);
             }
         }

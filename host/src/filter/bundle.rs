@@ -4,6 +4,7 @@
 //! the number of the last page, words of the server. Only the members named here are carried over.
 
 use chartgate_model::{Item, ItemMode};
+use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -155,29 +156,37 @@ impl<'a> Bundle<'a> {
     /// Put it together again: with those resources only whose verdict, in the order of [`Self::items`], is to keep
     /// them. Answers the text, and how many entries are gone.
     pub fn without(&self, mut kept: impl Iterator<Item = bool>) -> Result<(Box<RawValue>, usize), serde_json::Error> {
-        let mut entries = Vec::new();
-        for entry in &self.entries {
-            let stays = match &entry.content {
-                Content::Resource(..) => kept.next().unwrap_or(false),
-                Content::Outcome(_) => true,
-                Content::Nothing => false,
-            };
-            if stays {
-                entries.push(entry.write()?);
-            }
-        }
+        let stays = |entry: &&Entry<'a>| match &entry.content {
+            Content::Resource(..) => kept.next().unwrap_or(false),
+            Content::Outcome(_) => true,
+            Content::Nothing => false,
+        };
+        let entries: Vec<&Entry<'a>> = self.entries.iter().filter(stays).collect();
         let gone = self.entries.len() - entries.len();
-        let mut written: Vec<(&str, Box<RawValue>)> = Vec::new();
-        for (name, raw) in &self.members.0 {
-            written.push((name, (*raw).to_owned()));
+        let written = serde_json::value::to_raw_value(&Written { of: self, entries: &entries })?;
+        Ok((written, gone))
+    }
+}
+
+/// A bundle with some of its entries; FHIR knows no empty lists.
+struct Written<'w, 'a> {
+    of: &'w Bundle<'a>,
+    entries: &'w [&'w Entry<'a>],
+}
+
+impl Serialize for Written<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, raw) in &self.of.members.0 {
+            map.serialize_entry(name, raw)?;
         }
-        if !self.links.is_empty() {
-            written.push(("link", serde_json::value::to_raw_value(&self.links)?));
+        if !self.of.links.is_empty() {
+            map.serialize_entry("link", &self.of.links)?;
         }
-        if !entries.is_empty() {
-            written.push(("entry", serde_json::value::to_raw_value(&entries)?));
+        if !self.entries.is_empty() {
+            map.serialize_entry("entry", self.entries)?;
         }
-        Ok((object(&written)?, gone))
+        map.end()
     }
 }
 
@@ -200,21 +209,21 @@ impl<'a> Entry<'a> {
         let response = response.map(|response| response.only(&OF_RESPONSE));
         Ok(Self { members: members.only(&OF_ENTRY), response, content })
     }
+}
 
-    fn write(&self) -> Result<Box<RawValue>, serde_json::Error> {
-        let mut written: Vec<(&str, Box<RawValue>)> = Vec::new();
+impl Serialize for Entry<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
         for (name, raw) in &self.members.0 {
             match &self.content {
-                Content::Outcome(outcome) if name == "resource" => {
-                    written.push((name, serde_json::value::to_raw_value(outcome)?));
-                }
-                _ => written.push((name, (*raw).to_owned())),
+                Content::Outcome(outcome) if name == "resource" => map.serialize_entry(name, outcome)?,
+                _ => map.serialize_entry(name, raw)?,
             }
         }
         if let Some(response) = &self.response {
-            written.push(("response", serde_json::value::to_raw_value(response)?));
+            map.serialize_entry("response", response)?;
         }
-        object(&written)
+        map.end()
     }
 }
 
@@ -240,16 +249,6 @@ fn reduced(outcome: &RawValue) -> Value {
         Value::Object(kept)
     };
     serde_json::json!({ "resourceType": "OperationOutcome", "issue": issues.map(issue).collect::<Vec<_>>() })
-}
-
-fn object(members: &[(&str, Box<RawValue>)]) -> Result<Box<RawValue>, serde_json::Error> {
-    struct Written<'w>(&'w [(&'w str, Box<RawValue>)]);
-    impl Serialize for Written<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_map(self.0.iter().map(|(name, raw)| (name, raw)))
-        }
-    }
-    serde_json::value::to_raw_value(&Written(members))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ pub mod bundle;
 
 use chartgate_model::{Basis, DecisionRequest, FilterOutcome, Item};
 use chartgate_runtime::release::Release;
-use sha2::{Digest as _, Sha256};
+use chartgate_runtime::sha256;
 
 use crate::audit::LogError;
 use crate::audit::filter::{FILTER_SCHEMA, FilterRecord, ItemRecord};
@@ -136,7 +136,7 @@ impl Decider {
         };
         let item = |(at, item): (usize, &Item<'_>)| ItemRecord {
             hidden: hidden.get(at).and_then(Option::as_deref),
-            sha256: Sha256::digest(item.content).iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: sha256(item.content).trim_start_matches("sha256:").to_owned(),
         };
         let record = FilterRecord {
             break_glass: &evidence.dropped,

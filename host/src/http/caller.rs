@@ -63,10 +63,21 @@ impl Caller {
         self.rights.iter().any(|known| known == right)
     }
 
+    /// Refuse a caller without a right.
+    pub(super) fn must(&self, right: &str) -> Result<(), Problem> {
+        if self.may(right) { Ok(()) } else { Err(lacks(right)) }
+    }
+
     /// Whether it may ask about a tenant.
     pub fn may_ask_about(&self, tenant: &str) -> bool {
         self.tenants.as_ref().is_none_or(|tenants| tenants.iter().any(|known| known == tenant))
     }
+}
+
+/// What a caller is told who lacks a right.
+pub(super) fn lacks(right: &str) -> Problem {
+    let detail = format!("this caller lacks the right `{right}`");
+    Problem::new(StatusCode::FORBIDDEN, "right-missing", detail)
 }
 
 /// An administrator, known by now.

@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::http::State;
-use crate::http::judge::{self, Judged, POLICY_HEADER, judge};
+use crate::http::judge::{self, Judged, POLICY_HEADER, bad_token, judge};
 use crate::http::problem::Problem;
-use crate::http::wire::{AnswerBody, DecideBody, token_denial};
+use crate::http::wire::{AnswerBody, DecideBody};
 
 /// May this FHIR interaction happen?
 #[utoipa::path(post, path = "/v1/decide", tag = "decisions", request_body = DecideBody,
@@ -42,11 +42,7 @@ pub(super) async fn decide(
             let digest = answer.release.digest.clone();
             Ok(([(POLICY_HEADER, digest)], Json(AnswerBody::of(*answer, &request))).into_response())
         }
-        Judged::BadToken { id, simulate, error } => {
-            // No release was asked; the header says which one is active.
-            let digest = state.decider.rollout.live().active.digest.clone();
-            Ok(([(POLICY_HEADER, digest)], Json(token_denial(id, simulate, &error))).into_response())
-        }
+        Judged::BadToken { id, simulate, error } => Ok(bad_token(&state, id, simulate, &error)),
     }
 }
 

@@ -20,9 +20,9 @@ use crate::http::State;
 use crate::http::caller::Caller;
 use crate::http::decide::read;
 use crate::http::json;
-use crate::http::judge::{self, Judged, POLICY_HEADER, judge};
+use crate::http::judge::{self, Judged, POLICY_HEADER, bad_token, judge};
 use crate::http::problem::Problem;
-use crate::http::wire::{AnswerBody, DEPTH_MAX, DecideBody, Denial, PolicyStamp, token_denial};
+use crate::http::wire::{AnswerBody, DEPTH_MAX, DecideBody, Denial, PolicyStamp};
 
 /// An answer of the FHIR server, and the request it is for.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -66,6 +66,12 @@ enum Given {
     Resource(Box<RawValue>),
 }
 
+/// The same, taken apart.
+enum Taken<'a> {
+    Bundle(Bundle<'a>),
+    Resource(&'a RawValue),
+}
+
 /// Which resources of this answer may leave?
 #[utoipa::path(post, path = "/v1/filter", tag = "decisions", request_body = FilterBody,
     params(("Chartgate-Policy" = Option<String>, Header, description = "pins a release, as `policy` does")),
@@ -87,7 +93,7 @@ pub(super) async fn filter(
     body: Body,
 ) -> Result<Response, Problem> {
     let caller = state.people.caller(&headers, peer)?;
-    may_filter(&caller)?;
+    caller.must("filter")?;
     let _place = state.gate.enter(&caller.name)?;
     let bytes = read(body, state.limits.filter_bytes).await?;
     // Two levels stand around the content here that a decision does not have.
@@ -101,10 +107,7 @@ pub(super) async fn filter(
     let decidable = context.decidable(decide).await.map_err(below_decide)?;
     let (answer, request) = match judge(&state, "filter", &context, decidable).await? {
         Judged::Answered(answer, request) => (answer, request),
-        Judged::BadToken { id, simulate, error } => {
-            let digest = state.decider.rollout.live().active.digest.clone();
-            return Ok(([(POLICY_HEADER, digest)], Json(token_denial(id, simulate, &error))).into_response());
-        }
+        Judged::BadToken { id, simulate, error } => return Ok(bad_token(&state, id, simulate, &error)),
     };
     let digest = answer.release.digest.clone();
     if request.simulate {
@@ -115,16 +118,6 @@ pub(super) async fn filter(
     }
     let answered = filtered(&state, &caller, &request, &answer, &given).await?;
     Ok(([(POLICY_HEADER, digest)], Json(answered)).into_response())
-}
-
-fn may_filter(caller: &Caller) -> Result<(), Problem> {
-    match caller.may("filter") {
-        true => Ok(()),
-        false => {
-            let detail = "this caller lacks the right `filter`";
-            Err(Problem::new(StatusCode::FORBIDDEN, "right-missing", detail))
-        }
-    }
 }
 
 /// Members of a decision lie one level deeper here.
@@ -139,18 +132,16 @@ async fn filtered(
     answer: &Answer,
     given: &Given,
 ) -> Result<FilterAnswer, Problem> {
-    let bundle = match given {
-        Given::Bundle(raw) => Some(Bundle::read(raw).map_err(|error| {
+    let taken = match given {
+        Given::Bundle(raw) => Taken::Bundle(Bundle::read(raw).map_err(|error| {
             let member = if error.member.is_empty() { "bundle".into() } else { format!("bundle.{}", error.member) };
             Problem::member(member, error.to_string())
         })?),
-        Given::Resource(_) => None,
+        Given::Resource(raw) => Taken::Resource(raw),
     };
-    let items = match (&bundle, given) {
-        (Some(bundle), _) => bundle.items(),
-        (None, Given::Bundle(raw) | Given::Resource(raw)) => {
-            Vec::from([Item { mode: ItemMode::Include, content: raw.get().as_bytes() }])
-        }
+    let items = match &taken {
+        Taken::Bundle(bundle) => bundle.items(),
+        Taken::Resource(raw) => vec![Item { mode: ItemMode::Include, content: raw.get().as_bytes() }],
     };
     let id = (state.edge.new_id)();
     let asked = Asked { id: id.clone(), caller: &caller.name, face: "filter", request };
@@ -162,28 +153,21 @@ async fn filtered(
         denial: None,
         policy: PolicyStamp::of(&answer.release),
     };
-    let verdicts = match state.decider.filter(&asked, answer, &items).await {
-        Filtered::Verdicts(verdicts) => verdicts,
-        Filtered::Denied { basis, reason } => {
-            answered.denial = Some(Denial::of(basis, &reason));
-            return Ok(answered);
-        }
-        Filtered::Indeterminate { .. } => {
-            answered.denial = Some(Denial::unavailable());
-            return Ok(answered);
-        }
-    };
-    match (bundle, given) {
-        (Some(bundle), _) => {
+    match (state.decider.filter(&asked, answer, &items).await, taken) {
+        (Filtered::Verdicts(verdicts), Taken::Bundle(bundle)) => {
             let (bundle, removed) = bundle.without(verdicts.iter().map(Option::is_none)).map_err(|_| {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the bundle could not be written")
             })?;
             (answered.bundle, answered.removed) = (Some(bundle), removed);
         }
-        (None, Given::Resource(raw)) if verdicts == [None] => {
-            (answered.resource, answered.removed) = (Some(raw.clone()), 0);
+        (Filtered::Verdicts(verdicts), Taken::Resource(raw)) if verdicts == [None] => {
+            (answered.resource, answered.removed) = (Some(raw.to_owned()), 0);
         }
-        (None, _) => answered.denial = Some(Denial::of(Basis::Content, "hidden")),
+        (Filtered::Verdicts(_), Taken::Resource(_)) => {
+            answered.denial = Some(Denial::of(Basis::Content, "hidden"));
+        }
+        (Filtered::Denied { basis, reason }, _) => answered.denial = Some(Denial::of(basis, &reason)),
+        (Filtered::Indeterminate { .. }, _) => answered.denial = Some(Denial::unavailable()),
     }
     Ok(answered)
 }

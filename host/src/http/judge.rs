@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use axum::Json;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use chartgate_model::{DecisionRequest, Millis};
 
 use crate::decide::{Answer, Asked, Refusal};
 use crate::http::State;
 use crate::http::problem::Problem;
-use crate::http::wire::{Context, Decidable};
+use crate::http::wire::{Context, Decidable, token_denial};
 use crate::rollout::SelectError;
 use crate::tokens::TokenError;
 
@@ -63,6 +65,12 @@ pub(super) async fn judge(
             Ok(Judged::BadToken { id, simulate, error })
         }
     }
+}
+
+/// The answer to a token that is no good. No release was asked; the header says which one is active.
+pub(super) fn bad_token(state: &State, id: String, simulate: bool, error: &TokenError) -> Response {
+    let digest = state.decider.rollout.live().active.digest.clone();
+    ([(POLICY_HEADER, digest)], Json(token_denial(id, simulate, error))).into_response()
 }
 
 async fn refuse(state: &State, refusal: &Refusal<'_>) -> Result<(), Problem> {

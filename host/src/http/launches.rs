@@ -12,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::http::State;
+use crate::http::caller::lacks;
 use crate::http::decide::read_json;
 use crate::http::json;
 use crate::http::problem::Problem;
@@ -73,7 +74,7 @@ pub(super) async fn create(
         .as_ref()
         .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no-route", "this host is no authorization server"))?;
     if !caller.may("launch") || !caller.may_ask_about(&server.settings().tenant) {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "right-missing", "this caller lacks the right `launch`"));
+        return Err(lacks("launch"));
     }
     let bytes = read_json(&headers, body, state.limits.body_bytes).await?;
     let json::Object(given): json::Object<LaunchBody> = json::read(&bytes, 16)?;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, State as Shared};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::http::caller::Caller;
@@ -104,13 +104,8 @@ pub(super) async fn evaluations(
 /// Who calls, if they may ask here at all: a subject of AuthZEN always stands on the caller's word.
 fn known(state: &State, headers: &HeaderMap, peer: SocketAddr) -> Result<Caller, Problem> {
     let caller = state.people.caller(headers, peer)?;
-    match ["decide", "vouch-subject"].into_iter().find(|right| !caller.may(right)) {
-        None => Ok(caller),
-        Some(right) => {
-            let detail = format!("this caller lacks the right `{right}`");
-            Err(Problem::new(StatusCode::FORBIDDEN, "right-missing", detail))
-        }
-    }
+    ["decide", "vouch-subject"].into_iter().try_for_each(|right| caller.must(right))?;
+    Ok(caller)
 }
 
 async fn take(state: &State, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
