@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 pub use client::{Answer, Client};
 pub use process::{Ended, Host, run};
-pub use releases::{Guest, Shelved};
+pub use releases::{Guest, Shelved, admitted};
 pub use replay::Replay;
 
 /// API key of the caller `ehr`, who may do everything in the tenants `default` and `clinic-2`.

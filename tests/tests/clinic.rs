@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use chartgate::facts::Facts;
 use chartgate_model::{DecisionRequest, Millis, RecordClass};
-use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
 use chartgate_tests::host::Guest;
 use chartgate_tests::oracle::case::{Case, decide};
 use chartgate_tests::oracle::clinic::{CLIENT, Clinic, PATIENTS, USERS};
@@ -38,12 +37,6 @@ const REASONS: [&str; 12] = [
     "delegator-without-access",
     "condition-not-met",
 ];
-
-fn component() -> LoadedPolicy {
-    let runtime = Runtime::new(RuntimeLimits { lanes: 1, deadline_ms: 60_000, ..RuntimeLimits::default() }).unwrap();
-    let limits = PolicyLimits { fuel: u64::MAX >> 1, memory_bytes: 8 << 20 };
-    chartgate_runtime::admission::admit(&runtime, Guest::Rules.component(), limits).unwrap()
-}
 
 /// A read of an observation, as the host reads it; whose it is and who asks is put in later.
 fn read() -> DecisionRequest {
@@ -91,7 +84,7 @@ fn pairs(clinic: &Clinic) -> BTreeSet<(usize, usize)> {
 
 #[test]
 fn every_user_and_chart_of_a_clinic_is_decided_as_the_second_opinion_does() {
-    let (policy, now, settings) = (component(), Millis::parse(NOW).unwrap(), json!({}));
+    let (policy, now, settings) = (Guest::Rules.policy(), Millis::parse(NOW).unwrap(), json!({}));
     let clinic = Arc::new(Clinic::new(SEED, now));
     let source = Facts::new(Arc::clone(&clinic) as _);
     let mut request = read();
@@ -110,7 +103,7 @@ fn every_user_and_chart_of_a_clinic_is_decided_as_the_second_opinion_does() {
         records.retain(|record| record.id != user.id);
         records.extend(clinic.of(RecordClass::User, &user.id));
         let opinion = judge(&request, &settings, &chart.relationships, &records);
-        let found = decide(&policy, &source, &request, &settings).unwrap();
+        let found = decide(policy, &source, &request, &settings).unwrap();
         match opinion {
             Opinion::Permit { .. } => permits += 1,
             _ => denies += 1,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use chartgate::facts::Facts;
 use chartgate_model::{DecisionRequest, FilterOutcome, Interaction, Item, ItemMode};
-use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
 use chartgate_tests::host::Guest;
 use chartgate_tests::oracle::case::{self, Case};
 use chartgate_tests::oracle::generate::{Dice, case as next_case};
@@ -16,12 +15,6 @@ use serde_json::{Value, json};
 const SEED: u64 = 20_261_127;
 /// Generated reads that are asked twice.
 const READS: usize = 4_000;
-
-fn component() -> LoadedPolicy {
-    let runtime = Runtime::new(RuntimeLimits { lanes: 1, deadline_ms: 60_000, ..RuntimeLimits::default() }).unwrap();
-    let limits = PolicyLimits { fuel: u64::MAX >> 1, memory_bytes: 8 << 20 };
-    chartgate_runtime::admission::admit(&runtime, Guest::Rules.component(), limits).unwrap()
-}
 
 /// The content a read is about, where it is at hand.
 fn content(request: &DecisionRequest) -> Option<&[u8]> {
@@ -42,7 +35,7 @@ fn kept(outcome: &FilterOutcome) -> bool {
 /// Every vector that reads what is at hand, as one resource of an answer.
 #[test]
 fn what_a_vector_lets_be_read_is_kept_and_nothing_else() {
-    let (policy, mut reads, mut keeps, mut wrong) = (component(), 0, 0, Vec::new());
+    let (policy, mut reads, mut keeps, mut wrong) = (Guest::Rules.policy(), 0, 0, Vec::new());
     for (_, vector) in load(&workspace_root().join("tests/vectors")) {
         // Facts that are given as they are leave no room for asking.
         let Some(request) = vector.request().ok().filter(|_| vector.facts.is_none() && vector.omit.is_empty()) else {
@@ -55,7 +48,7 @@ fn what_a_vector_lets_be_read_is_kept_and_nothing_else() {
         }
         let source = Facts::new(Arc::new(Ordinary::beside(&request, vector.strangers)));
         let items = [Item { mode: ItemMode::Include, content }];
-        let found = case::filter(&policy, &source, &request, &settings, &items).unwrap();
+        let found = case::filter(policy, &source, &request, &settings, &items).unwrap();
         (reads, keeps) = (reads + 1, keeps + usize::from(kept(&found)));
         if kept(&found) != vector.expect.permit.is_some() {
             wrong.push(format!("{}: wanted {:?}, found {found:?}", vector.id, vector.expect.code()));
@@ -68,14 +61,14 @@ fn what_a_vector_lets_be_read_is_kept_and_nothing_else() {
 /// Generated reads: decided, and judged as one resource of an answer.
 #[test]
 fn a_generated_read_is_kept_exactly_when_it_is_permitted() {
-    let (policy, mut dice, mut reads, mut keeps) = (component(), Dice::new(SEED), 0, 0);
+    let (policy, mut dice, mut reads, mut keeps) = (Guest::Rules.policy(), Dice::new(SEED), 0, 0);
     while reads < READS {
         let case: Case = next_case(&mut dice);
         let Ok(read) = case.read() else { continue };
         let Some(content) = content(&read.request) else { continue };
-        let decided = case.through(&policy, &read).unwrap();
+        let decided = case.through(policy, &read).unwrap();
         let items = [Item { mode: ItemMode::Include, content }];
-        let found = case.filtered(&policy, &read, &items).unwrap();
+        let found = case.filtered(policy, &read, &items).unwrap();
         assert_eq!(kept(&found), decided.permitted, "{found:?} {}", serde_json::to_string(&case).unwrap());
         (reads, keeps) = (reads + 1, keeps + usize::from(kept(&found)));
     }
@@ -105,7 +98,7 @@ fn clinician(scope: &str, patients: std::ops::Range<u32>) -> Case {
 fn verdicts(case: &Case, items: &[(ItemMode, String)]) -> Vec<Option<String>> {
     let items: Vec<Item<'_>> =
         items.iter().map(|(mode, content)| Item { mode: *mode, content: content.as_bytes() }).collect();
-    match case.filtered(&component(), &case.read().unwrap(), &items).unwrap() {
+    match case.filtered(Guest::Rules.policy(), &case.read().unwrap(), &items).unwrap() {
         FilterOutcome::Verdicts(verdicts) => verdicts,
         other => panic!("{other:?}"),
     }

@@ -10,9 +10,9 @@ use chartgate_model::{
     Relationship, Stored, SubjectKind, Terms,
 };
 use chartgate_policy::{Reason, Rule};
-use chartgate_runtime::admission::{GRANT_INTERFACE, admit};
+use chartgate_runtime::admission::GRANT_INTERFACE;
 use chartgate_runtime::release::{KEYS_FOLDER, Registry, TrustedKeys};
-use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
+use chartgate_runtime::{Runtime, RuntimeLimits};
 use chartgate_tests::grants::{GrantVector, World, load, natively, template, through};
 use chartgate_tests::host::Guest;
 use chartgate_tests::vectors::{self, Vector};
@@ -28,15 +28,6 @@ const REASONS: [Reason; 4] =
 
 fn all() -> Vec<GrantVector> {
     load(&workspace_root().join("tests/vectors"))
-}
-
-fn component() -> &'static LoadedPolicy {
-    static POLICY: OnceLock<LoadedPolicy> = OnceLock::new();
-    POLICY.get_or_init(|| {
-        let limits = RuntimeLimits { lanes: 1, deadline_ms: 60_000, ..RuntimeLimits::default() };
-        let runtime = Runtime::new(limits).unwrap();
-        admit(&runtime, Guest::Rules.component(), PolicyLimits { fuel: u64::MAX >> 1, memory_bytes: 8 << 20 }).unwrap()
-    })
 }
 
 fn none(found: Vec<String>) {
@@ -61,7 +52,7 @@ fn every_grant_comes_out_as_it_says_natively() {
 
 #[test]
 fn the_component_grants_as_the_native_rules_do_to_the_last_step_of_the_trace() {
-    let policy = component();
+    let policy = Guest::Rules.policy();
     assert!(policy.grants() && policy.interfaces.iter().any(|interface| interface == GRANT_INTERFACE));
     assert!(policy.description.fact_templates.contains(&template()));
     let mut found = Vec::new();
@@ -82,7 +73,7 @@ const FUEL: u64 = 50_000_000;
 
 #[test]
 fn every_grant_costs_a_part_of_what_a_release_may_use() {
-    let policy = component();
+    let policy = Guest::Rules.policy();
     let longest: Vec<String> = (0..900).map(|at| format!("patient/Observation.rs?category={at}")).collect();
     for vector in all() {
         let (request, world) = (vector.request(), vector.world());

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chartgate_model::{DecisionRequest, Interaction, Record, RecordClass, Relationship, SubjectKind};
-use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
-use chartgate_tests::host::Guest;
+use chartgate_runtime::LoadedPolicy;
+use chartgate_tests::host::{Guest, admitted};
 use chartgate_tests::oracle::case::{Case, Found, Read};
 use chartgate_tests::oracle::generate::{Dice, case};
 use chartgate_tests::oracle::{Opinion, judge};
@@ -51,11 +51,8 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 }
 
 fn component() -> LoadedPolicy {
-    let runtime = Runtime::new(RuntimeLimits { lanes: 1, deadline_ms: 60_000, ..RuntimeLimits::default() }).unwrap();
-    let limits = PolicyLimits { fuel: u64::MAX >> 1, memory_bytes: 8 << 20 };
     let given = std::env::var("CHARTGATE_ORACLE_COMPONENT").map(|path| std::fs::read(path).unwrap());
-    let component = given.unwrap_or_else(|_| Guest::Rules.component().to_vec());
-    chartgate_runtime::admission::admit(&runtime, &component, limits).unwrap()
+    admitted(&given.unwrap_or_else(|_| Guest::Rules.component().to_vec()))
 }
 
 /// Where the component differs, with everything needed to ask again.

@@ -5,7 +5,6 @@
 use std::sync::OnceLock;
 
 use chartgate_model::{Decision, DecisionRequest, Outcome, PolicyInput, Relationship, Terms};
-use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
 use chartgate_tests::host::Guest;
 use chartgate_tests::vectors::{Vector, load};
 use chartgate_tests::workspace_root;
@@ -26,18 +25,8 @@ fn seeds() -> &'static [Seed] {
     })
 }
 
-fn component() -> &'static LoadedPolicy {
-    static POLICY: OnceLock<LoadedPolicy> = OnceLock::new();
-    POLICY.get_or_init(|| {
-        let limits = RuntimeLimits { lanes: 1, deadline_ms: 60_000, ..RuntimeLimits::default() };
-        let runtime = Runtime::new(limits).unwrap();
-        let limits = PolicyLimits { fuel: u64::MAX >> 1, memory_bytes: 8 << 20 };
-        chartgate_runtime::admission::admit(&runtime, Guest::Rules.component(), limits).unwrap()
-    })
-}
-
 fn decide(seed: &Seed, request: &DecisionRequest) -> Decision {
-    seed.vector.through(component(), request).decision
+    seed.vector.through(Guest::Rules.policy(), request).decision
 }
 
 fn permits(decision: &Decision) -> bool {
@@ -152,7 +141,8 @@ fn an_equal_input_gives_equal_bytes_and_uses_equal_fuel() {
         request.explain = true;
         let input =
             PolicyInput { decision: &request, stored: &request.stored, facts: &[], facts_final: true, settings };
-        let (one, other) = (component().decide(&input).unwrap(), component().decide(&input).unwrap());
+        let (one, other) =
+            (Guest::Rules.policy().decide(&input).unwrap(), Guest::Rules.policy().decide(&input).unwrap());
         assert_eq!(one, other, "{}", seed.vector.id);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chartgate_policy::{Reason, Rule};
 use chartgate_runtime::release::{COMPONENT_FILE, KEYS_FOLDER, Registry, TrustedKeys};
-use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
+use chartgate_runtime::{Runtime, RuntimeLimits};
 use chartgate_tests::host::Guest;
 use chartgate_tests::vectors::{Expect, Vector, load, natively};
 use chartgate_tests::workspace_root;
@@ -22,12 +22,6 @@ const TWIN_CHANGES_MAX: usize = 3;
 
 fn vectors() -> Vec<Vector> {
     load(&workspace_root().join("tests/vectors")).into_iter().map(|(_, vector)| vector).collect()
-}
-
-fn component() -> LoadedPolicy {
-    let runtime = Runtime::new(RuntimeLimits { lanes: 1, deadline_ms: 60_000, ..RuntimeLimits::default() }).unwrap();
-    let limits = PolicyLimits { fuel: u64::MAX >> 1, memory_bytes: 8 << 20 };
-    chartgate_runtime::admission::admit(&runtime, Guest::Rules.component(), limits).unwrap()
 }
 
 /// Expectations as they are compared: `status` is only looked at where the vector gives it.
@@ -59,13 +53,13 @@ fn every_vector_comes_out_as_it_says_natively() {
 
 #[test]
 fn the_component_answers_every_vector_as_the_native_rules_do_to_the_last_step_of_the_trace() {
-    let policy = component();
+    let policy = Guest::Rules.policy();
     let mut found = Vec::new();
     for vector in vectors() {
         let Ok(mut request) = vector.request() else { continue };
-        found.extend(wrong(&vector, &vector.outcome(&request, vector.through(&policy, &request))));
+        found.extend(wrong(&vector, &vector.outcome(&request, vector.through(policy, &request))));
         request.explain = true;
-        let (native, component) = (vector.run(&request, natively), vector.through(&policy, &request));
+        let (native, component) = (vector.run(&request, natively), vector.through(policy, &request));
         if native != component {
             found.push(format!("{}\n   native    {native:?}\n   component {component:?}", vector.id));
         }

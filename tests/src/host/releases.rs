@@ -12,7 +12,7 @@ use chartgate_runtime::release::{
     COMPONENT_FILE, Draft, MANIFEST_FILE, Manifest, Registry, SIGNATURE_FILE, TrustedKeys, componentize,
     sign_with_fresh_key, write_release, write_signature,
 };
-use chartgate_runtime::{Runtime, RuntimeLimits};
+use chartgate_runtime::{LoadedPolicy, PolicyLimits, Runtime, RuntimeLimits};
 use serde_json::{Value, json};
 
 use super::World;
@@ -51,6 +51,13 @@ impl Shelved {
     }
 }
 
+/// A component on one lane, with limits that no test of rules meets.
+pub fn admitted(component: &[u8]) -> LoadedPolicy {
+    let runtime = Runtime::new(RuntimeLimits { lanes: 1, deadline_ms: 60_000, ..RuntimeLimits::default() }).unwrap();
+    let limits = PolicyLimits { fuel: u64::MAX >> 1, memory_bytes: 8 << 20 };
+    chartgate_runtime::admission::admit(&runtime, component, limits).unwrap()
+}
+
 impl Guest {
     /// The name of its releases.
     pub fn name(self) -> &'static str {
@@ -67,6 +74,16 @@ impl Guest {
         match self {
             Self::Rules => COMPONENTS[0].get_or_init(build),
             Self::Fixture => COMPONENTS[1].get_or_init(build),
+        }
+    }
+
+    /// Its component, admitted once for each test binary.
+    pub fn policy(self) -> &'static LoadedPolicy {
+        static POLICIES: [OnceLock<LoadedPolicy>; 2] = [OnceLock::new(), OnceLock::new()];
+        let admit = || admitted(self.component());
+        match self {
+            Self::Rules => POLICIES[0].get_or_init(admit),
+            Self::Fixture => POLICIES[1].get_or_init(admit),
         }
     }
 
