@@ -152,8 +152,11 @@ fn the_smart_client_in_a_browser() {
 fn every_page_is_for_everybody() {
     let _turn = turn();
     let clinic = &shared().clinic;
+    let port = free_port();
     // An app that cannot prove who it is asks every time.
-    let app = clinic.register("none", |body| body["redirect_uris"] = json!([CALLBACK]));
+    let app = clinic.register("none", |body| {
+        body["redirect_uris"] = json!([format!("http://localhost:{port}/callback")]);
+    });
     let scope =
         "openid fhirUser launch/patient offline_access patient/*.rs patient/Condition.rs patient/Observation.rs";
     let code = || {
@@ -166,6 +169,7 @@ fn every_page_is_for_everybody() {
     };
     let more = vec![
         ("CHROMIUM", installed("chromium")),
+        ("APP_PORT", port.to_string()),
         ("AUTHORIZE_URL", app.authorize_url(scope, |_| {})),
         ("GUARDIAN", clinic.account(&["proxy=RelatedPerson/10"])),
         ("CODE_PHONE", code()),
