@@ -17,8 +17,6 @@ use crate::rollout::{Rollout, SelectError};
 pub(crate) const ROUNDS_MAX: u32 = 3;
 /// How long a permit may be cached, whatever else it rests on.
 const PERMIT_MAX_MS: u64 = 60_000;
-/// The obligation to run another search instead.
-pub(crate) const SEARCH_NARROWING: &str = "search-narrowing";
 /// Prefix of the keys that ask for stored resources.
 const RESOURCE_KEY: &str = "resource/";
 
@@ -329,8 +327,8 @@ impl Conclusion {
                     };
                 }
                 // A narrowing that cannot be written back would leave the search as wide as it was.
-                let narrows = |obligation: &Obligation| obligation.id == SEARCH_NARROWING;
-                if obligations.iter().filter(|o| narrows(o)).any(|o| o.search_parameters().is_none()) {
+                let cannot = |obligation: &Obligation| obligation.requests(&request.request).is_none();
+                if obligations.iter().filter(|obligation| obligation.rewrites()).any(cannot) {
                     return Self::failed("policy-output-invalid");
                 }
                 let verdict = Verdict::Permit(Permit { obligations, expires_at: expiry(request, expires) });

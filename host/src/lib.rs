@@ -17,6 +17,7 @@ pub mod grant;
 pub mod http;
 pub mod import;
 pub(crate) mod outbound;
+pub mod patch;
 pub mod people;
 pub mod rollout;
 pub mod sandbox;

@@ -7,7 +7,7 @@ use crate::json::{Malformed, Value};
 use crate::reference::{Target, is_type, target};
 use crate::search::path;
 use crate::settings::Settings;
-use crate::tables::ResourceType;
+use crate::tables::{Class, ResourceType, Version};
 
 /// What `Reference.type` is relative to (FHIR R4, References, section 2.3.0).
 const DEFINITIONS: &str = "http://hl7.org/fhir/StructureDefinition/";
@@ -29,22 +29,25 @@ pub(crate) struct Membership {
     /// a compartment parameter holds something that could be a patient and cannot be told:
     /// identifier only, contained, another base
     pub(crate) unclear: bool,
+    /// patients whose record a contained resource is: it says more than the one that contains it
+    pub(crate) within: Vec<Named>,
 }
 
-/// Read the membership of a resource.
+/// Read the membership of a resource; `id` is the one it will have where it says none.
 ///
 /// SECURITY: only literal, typed references of this base count. Identifier-only, display-only,
 /// contained, `urn:` and foreign references never confer anything.
 pub(crate) fn membership(
     resource: Value<'_, '_>,
     on: &'static ResourceType,
+    id: Option<&str>,
     base: &str,
     settings: &Settings,
 ) -> Result<Membership, Malformed> {
     let mut membership = Membership::default();
     if on.name == "Patient" {
-        let id = resource.get_string("id")?.ok_or(Malformed)?;
-        membership.named.push(own_chart(&id));
+        let own = resource.get_string("id")?;
+        membership.named.push(own_chart(own.as_deref().or(id).ok_or(Malformed)?));
     }
     for member in on.members {
         let mut values = 0;
@@ -72,6 +75,31 @@ pub(crate) fn membership(
         }
     }
     Ok(membership)
+}
+
+/// Read whose records are contained. One of a type nobody knows is not judged, and neither is what contains it.
+///
+/// A contained Patient is nobody's chart: its id means something inside of its container only.
+pub(crate) fn contained(
+    resource: Value<'_, '_>,
+    version: &'static Version,
+    base: &str,
+    settings: &Settings,
+    membership_of_container: &mut Membership,
+) -> Result<(), Malformed> {
+    let Some(contained) = resource.get("contained")? else { return Ok(()) };
+    if !contained.is_array() {
+        return Err(Malformed);
+    }
+    for one in contained.elements() {
+        let name = one.get_string("resourceType")?.ok_or(Malformed)?;
+        let on = version.resource_type(&name).ok_or(Malformed)?;
+        if on.class == Class::Patient && on.name != "Patient" {
+            let named = membership(one, on, None, base, settings)?.named;
+            membership_of_container.within.extend(named.into_iter().filter(|named| named.read));
+        }
+    }
+    Ok(())
 }
 
 /// A Patient resource is the record of the patient it is.

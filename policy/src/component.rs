@@ -42,8 +42,10 @@ const TEMPLATES: &[(&str, &[&str])] = &[
     ("history-type", PEOPLE),
     ("history-system", PEOPLE),
     ("search-type", PEOPLE),
+    ("search-system", PEOPLE),
     ("create", PEOPLE),
     ("update", PEOPLE),
+    ("patch", PEOPLE),
     ("delete", PEOPLE),
     ("operation", PEOPLE),
     ("grant", GRANT),
@@ -150,6 +152,8 @@ fn borrow(request: &access::Request) -> own::Request<'_> {
         compartment: request.compartment.as_ref().map(|c| (c.resource_type.as_str(), c.id.as_str())),
         parameters: request.parameters.iter().map(|p| own::Parameter { name: &p.name, value: &p.value }).collect(),
         conditional: request.conditional,
+        resolved: request.resolved,
+        reads_stored: request.reads_stored,
         returns_representation: matches!(
             request.prefer_return,
             access::ReturnPreference::Representation | access::ReturnPreference::Unspecified

@@ -12,6 +12,7 @@ use crate::reason::Reason;
 use crate::rule::{Rule, Trace};
 use crate::scope::{Clause, Context, Letters, covering, has_plain};
 use crate::search::filter::Filter;
+use crate::search::system::of_types;
 use crate::settings::Settings;
 use crate::tables::{Class, ResourceType, Version, version};
 use crate::types::{Decision, Interaction, Obligation, Outcome, Request, Subject, SubjectKind};
@@ -35,6 +36,8 @@ pub(crate) struct Walk<'r, 'a> {
     pub(crate) version: &'static Version,
     pub(crate) settings: &'r Settings,
     pub(crate) people: People<'r, 'a>,
+    /// the searches of one type each that a search over types comes down to
+    pub(crate) of_types: &'r [Request<'a>],
     /// the resource asked about, where it came with the question
     pub(crate) at_hand: Option<&'a [u8]>,
     pub(crate) trace: Trace,
@@ -45,8 +48,10 @@ pub fn decide(request: &Request<'_>) -> Decision {
     let mut trace = Trace::new(request.explain);
     let outcome = match prepare(request, &mut trace) {
         Ok(Some((version, settings))) => {
+            let of_types = of_types(request);
             let people = People::new(request, &settings);
-            let mut walk = Walk { request, version, settings: &settings, people, at_hand: None, trace };
+            let settings = &settings;
+            let mut walk = Walk { request, version, settings, people, of_types: &of_types, at_hand: None, trace };
             let verdict = walk.judge();
             trace = walk.trace;
             verdict
@@ -93,7 +98,9 @@ impl<'a> Walk<'_, 'a> {
         let on = self.resource_type()?;
         let action = self.action()?;
         let own_record = self.is_own_user_record();
-        let clauses = if own_record { Vec::new() } else { self.covered(on, action)? };
+        // A search over types is covered by each of them.
+        let clauses =
+            if own_record || action.form == Form::SearchTypes { Vec::new() } else { self.covered(on, action)? };
         self.people.on = on;
         let asks = self.people.who_asks(&mut self.trace);
         if let Err(Stop::Deny(reason)) = asks {
@@ -102,6 +109,7 @@ impl<'a> Walk<'_, 'a> {
         let verdict = match on {
             Some(on) if own_record => self.own_record(on, action),
             Some(on) => self.on_type(on, action, clauses),
+            None if action.form == Form::SearchTypes => self.search_types(),
             None => self.history(None, &clauses),
         };
         match (asks, verdict) {
@@ -148,7 +156,11 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// What the request and the scopes alone decide.
-    fn covered(&mut self, on: Option<&'static ResourceType>, action: Action) -> Result<Vec<Clause<'a>>, Reason> {
+    pub(crate) fn covered(
+        &mut self,
+        on: Option<&'static ResourceType>,
+        action: Action,
+    ) -> Result<Vec<Clause<'a>>, Reason> {
         let clauses = self.scope(on, action)?;
         self.writes(action)?;
         if let Some(on) = on {
@@ -159,8 +171,11 @@ impl<'a> Walk<'_, 'a> {
 
     fn on_type(&mut self, on: &'static ResourceType, action: Action, clauses: Vec<Clause<'a>>) -> Result<Permit, Stop> {
         match action.form {
-            Form::Instance | Form::InstanceHistory | Form::Everything => self.instance(on, action.form, &clauses),
+            Form::Instance | Form::InstanceHistory | Form::Everything | Form::Document => {
+                self.instance(on, action.form, &clauses)
+            }
             Form::Search => self.search(on, &clauses),
+            Form::SearchTypes => self.search_types(),
             Form::History => self.history(Some(on), &clauses),
             Form::Lookup => {
                 // Nothing is there to judge a filter by, and a clause without its filter would be wider.
@@ -270,7 +285,9 @@ impl<'a> Walk<'_, 'a> {
     fn class(&mut self, on: &'static ResourceType, action: Action) -> Result<(), Reason> {
         let verdict = if on.class == Class::Unruled {
             Err(Reason::TypeNotRuled)
-        } else if action.letter.writes() && !write::writable(on, action.form) {
+        } else if action.letter.writes()
+            && (!write::writable(on, action.form) || write::kept_from_apps(on, self.settings))
+        {
             Err(Reason::TypeNotWritable)
         } else {
             Ok(())

@@ -55,7 +55,7 @@ fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Re
             }
         };
         let at_hand = Some(item.content);
-        let mut walk = Walk { request: read, version, settings: &settings, people, at_hand, trace };
+        let mut walk = Walk { request: read, version, settings: &settings, people, of_types: &[], at_hand, trace };
         let verdict = walk.read(item.letter(letter));
         Walk { people, trace, .. } = walk;
         match verdict {
@@ -96,7 +96,7 @@ fn read_of<'a>(request: &Request<'a>, item: &Item<'a>) -> Result<Request<'a>, Re
 /// The letter by which a request reads what it asks for.
 fn letter_of(request: &Request<'_>) -> Letters {
     match action(request) {
-        Ok(action) if matches!(action.form, Form::Search | Form::History) => Letters::S,
+        Ok(action) if matches!(action.form, Form::Search | Form::SearchTypes | Form::History) => Letters::S,
         _ => Letters::R,
     }
 }

@@ -351,6 +351,53 @@ impl<'j, 'a> Value<'j, 'a> {
         })
     }
 
+    /// Every member of this name, at any depth.
+    pub(crate) fn each_named(
+        self,
+        name: &str,
+        see: &mut impl FnMut(Value<'j, 'a>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        for member in self.members() {
+            let (found, value) = member?;
+            if found == name {
+                see(value)?;
+            }
+            value.each_named(name, see)?;
+        }
+        self.elements().try_for_each(|element| element.each_named(name, see))
+    }
+
+    /// Whether both say the same: members in any order, numbers as they are written.
+    pub(crate) fn says_the_same(self, other: Value<'_, '_>) -> Result<bool, Malformed> {
+        if let (Some(one), Some(two)) = (self.string(), other.string()) {
+            return Ok(one? == two?);
+        }
+        if self.is_array() && other.is_array() {
+            let (mut ours, mut theirs) = (self.elements(), other.elements());
+            loop {
+                match (ours.next(), theirs.next()) {
+                    (None, None) => return Ok(true),
+                    (Some(one), Some(two)) if one.says_the_same(two)? => {}
+                    _ => return Ok(false),
+                }
+            }
+        }
+        if !(self.is_object() && other.is_object()) {
+            return Ok(self.literal().is_some() && self.literal() == other.literal());
+        }
+        if self.members().count() != other.members().count() {
+            return Ok(false);
+        }
+        for member in self.members() {
+            let (name, value) = member?;
+            match other.get(&name)? {
+                Some(theirs) if value.says_the_same(theirs)? => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// A member that has to be a string if it is there at all.
     pub fn get_string(self, name: &str) -> Result<Option<Cow<'a, str>>, Malformed> {
         match self.get(name)? {

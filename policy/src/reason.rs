@@ -85,6 +85,7 @@ reasons! {
     CriteriaMissing "criteria-missing" request "a provider's search of patients has to say whom it looks for";
     ConditionalUnsupported "conditional-unsupported" request "the target of a conditional write is not known";
     CompartmentUnsupported "compartment-unsupported" request "only the patient compartment can be searched";
+    ReferenceUnresolved "reference-unresolved" request "a reference by criteria is not judged: it tells who exists";
     LaunchPatientMissing "launch-patient-missing" request "a patient scope needs a launch patient";
     LaunchPatientInvalid "launch-patient-invalid" request "the launch patient is not a bare id";
     ObligationNotSupported "obligation-not-supported" request "the permit needs an obligation the caller did not declare";
@@ -104,6 +105,7 @@ reasons! {
     ContentAbsent "content-absent" content "there is no such resource";
     ContentMalformed "content-malformed" content "the resource cannot be read without doubt";
     BodyMismatch "body-mismatch" content "the resource sent is not the one the request names";
+    PatchInapplicable "patch-inapplicable" content "the patch cannot be applied to what is stored";
     NotInCompartment "not-in-compartment" content "the resource names no patient that confers access";
     PatientUnknown "patient-unknown" content "nothing is known of the patient";
     MergeUnresolved "merge-unresolved" content "it cannot be told which chart the patient's was merged into";
@@ -135,6 +137,7 @@ reasons! {
     OtherPatient "other-patient" content "the resource names a patient out of reach";
     GranularMismatch "granular-mismatch" content "the resource does not match the granular scope";
     LabelHidden "label-hidden" content "a security label hides the resource";
+    FactsProtected "facts-protected" content "apps may not change what says who may see a record";
     TooManyPatients "too-many-patients" content "the search would have to name too many patients";
 }
 

@@ -57,8 +57,12 @@ rules! {
     Granular "granular";
     Body "body";
     SearchParameters "search-parameters";
+    Includes "includes";
+    Join "join";
     Criteria "criteria";
     Narrowing "narrowing";
+    Reference "reference";
+    Protected "protected";
     IfMatch "if-match";
     ReturnMinimal "return-minimal";
 }

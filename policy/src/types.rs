@@ -103,6 +103,8 @@ pub struct Request<'a> {
     pub compartment: Option<(&'a str, &'a str)>,
     pub parameters: Vec<Parameter<'a>>,
     pub conditional: bool,
+    pub resolved: bool,
+    pub reads_stored: bool,
     /// the answer of a write may carry the resource: `Prefer: return=representation`, or nothing said,
     /// which leaves it to the server
     pub returns_representation: bool,
@@ -131,6 +133,8 @@ impl<'a> Request<'a> {
             compartment: None,
             parameters: Vec::new(),
             conditional: false,
+            resolved: false,
+            reads_stored: false,
             returns_representation: false,
             body: None,
             stored: Vec::new(),
@@ -151,7 +155,7 @@ impl<'a> Request<'a> {
 /// Something the caller must do for a permit to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obligation {
-    /// `search-narrowing`, `response-filter`, `if-match`, `return-minimal`
+    /// `search-narrowing`, `search-union`, `response-filter`, `if-match`, `return-minimal`
     pub id: &'static str,
     /// a JSON object
     pub parameters: String,

@@ -34,6 +34,8 @@ fn narrowed(code: &str) -> Result<String, &'static str> {
         compartment: None,
         parameters: vec![Parameter { name: "code", value: code }],
         conditional: false,
+        resolved: false,
+        reads_stored: false,
         returns_representation: false,
         body: None,
         stored: Vec::new(),

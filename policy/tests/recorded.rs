@@ -47,6 +47,8 @@ fn call(asked: &Value) -> Decision {
             .map(|pair| Parameter { name: pair[0].as_str().unwrap(), value: pair[1].as_str().unwrap() })
             .collect(),
         conditional: asked["conditional"].as_bool().unwrap(),
+        resolved: asked["resolved"].as_bool().unwrap(),
+        reads_stored: asked["reads_stored"].as_bool().unwrap(),
         returns_representation: matches!(text("prefer_return"), "representation" | "unspecified"),
         body: asked["body"].as_str().map(str::as_bytes),
         stored: list("stored")

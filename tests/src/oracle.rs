@@ -105,7 +105,7 @@ pub fn judge(
     let clauses = scope::clauses(&request.subject.scope, definitions);
     let people = People { subject: &request.subject, now: request.now, settings, relationships, records };
     let world = World { request, definitions, settings, people, clauses };
-    if !people::fits(&request.subject, world.set("system_clients")) || request.request.conditional {
+    if !people::fits(&request.subject, world.set("system_clients")) {
         return Opinion::Deny;
     }
     let Some(cap) = people.gate() else { return Opinion::Deny };
@@ -113,7 +113,8 @@ pub fn judge(
         Interaction::Read | Interaction::Vread => world.read(),
         Interaction::HistoryInstance | Interaction::HistoryType | Interaction::HistorySystem => world.history(),
         Interaction::SearchType => world.search(),
-        Interaction::Create | Interaction::Update | Interaction::Delete => world.write(),
+        Interaction::SearchSystem => world.search_types(),
+        Interaction::Create | Interaction::Update | Interaction::Patch | Interaction::Delete => world.write(),
         Interaction::Operation => world.operation(),
         _ => Opinion::Deny,
     };
@@ -136,6 +137,14 @@ fn capped(opinion: Opinion, cap: Option<Millis>) -> Opinion {
 }
 
 impl World<'_> {
+    /// What is thought of another request by the same people.
+    fn of_another<T>(&self, request: &DecisionRequest, think: impl FnOnce(&World<'_>) -> T) -> T {
+        let People { now, settings, relationships, records, .. } = self.people;
+        let people = People { subject: &request.subject, now, settings, relationships, records };
+        let (definitions, clauses) = (self.definitions, self.clauses.clone());
+        think(&World { request, definitions, settings: self.settings, people, clauses })
+    }
+
     /// Whether a setting is on.
     fn set(&self, name: &str) -> bool {
         self.settings[name].as_bool().unwrap_or(false)
@@ -254,18 +263,42 @@ impl World<'_> {
         if named.malformed {
             return Ends::new();
         }
+        let Some(within) = self.contained(resource) else { return Ends::new() };
+        let within: Option<Vec<_>> = within.iter().map(end_of).collect();
+        let Some(within) = within else { return Ends::new() };
+        let within = within.into_iter().fold(None, people::earlier);
         let mut conferring: Ends = named.about.iter().filter_map(end_of).collect();
         if self.set("role_membership") && !live.writing {
             conferring.extend(named.roles.iter().filter_map(end_of));
         }
         if conferring.is_empty() || !self.definitions.listed("exclusive", kind) {
-            return conferring;
+            return conferring.into_iter().map(|end| people::earlier(end, within)).collect();
         }
         let all: Option<Vec<_>> = named.about.iter().chain(&named.roles).map(end_of).collect();
         match all.filter(|_| !named.unclear) {
-            Some(ends) => [ends.into_iter().fold(None, people::earlier)].into(),
+            Some(ends) => [ends.into_iter().fold(within, people::earlier)].into(),
             None => Ends::new(),
         }
+    }
+
+    /// The patients whose records a resource contains; `None` where one of them cannot be told.
+    fn contained(&self, resource: &Value) -> Option<Vec<String>> {
+        let mut patients = Vec::new();
+        let contained = resource.get("contained").map_or(Some(&[][..]), |list| list.as_array().map(Vec::as_slice))?;
+        for one in contained {
+            let kind = one["resourceType"].as_str().filter(|kind| self.definitions.has_type(kind))?;
+            if self.definitions.class(kind) == Class::Record {
+                let named = content::named(self.definitions, kind, one, &self.request.base.url);
+                if named.malformed {
+                    return None;
+                }
+                patients.extend(named.about);
+                if self.set("role_membership") {
+                    patients.extend(named.roles);
+                }
+            }
+        }
+        Some(patients)
     }
 
     /// What a clause gives on a type for which a scope is enough: the launch patient has to be reached still.
@@ -280,16 +313,25 @@ impl World<'_> {
 
     /// Types no app writes, whatever its scopes.
     fn is_unwritable(&self, kind: &str) -> bool {
-        self.definitions.class(kind) == Class::Open || self.definitions.listed("readonly", kind)
+        let kept = self.settings["writable_care_types"].as_array();
+        let of_care = ["Appointment", "Encounter"].contains(&kind)
+            && !kept.is_some_and(|types| types.iter().any(|one| one == kind));
+        self.definitions.class(kind) == Class::Open || self.definitions.listed("readonly", kind) || of_care
     }
 
-    /// Operations are refused; those known to be safe are left to the tests of operations.
+    /// Operations are refused, but for those that come down to something else.
     fn operation(&self) -> Opinion {
-        let name = self.request.request.operation.as_deref().unwrap_or_default();
-        match (self.request.request.resource_type.as_str(), name) {
-            ("Patient", "everything") | ("Observation", "lastn") | ("DocumentReference", "docref") | (_, "meta") => {
-                Opinion::Unjudged("operation")
-            }
+        let request = &self.request.request;
+        let name = request.operation.as_deref().unwrap_or_default();
+        match (request.resource_type.as_str(), request.id.is_some(), name) {
+            ("Patient", true, "everything") => return self.everything(),
+            ("Encounter", true, "everything") | ("Composition", true, "document") => return self.document(),
+            (_, true, "meta") => return self.read(),
+            (_, false, "validate") if request.body.is_some() => return self.write(),
+            _ => {}
+        }
+        match (request.resource_type.as_str(), name) {
+            ("Observation", "lastn") | ("DocumentReference", "docref") => Opinion::Unjudged("operation"),
             (_, "expand" | "lookup" | "validate-code" | "translate" | "subsumes") => Opinion::Unjudged("operation"),
             _ => Opinion::Deny,
         }

@@ -11,6 +11,9 @@ use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+/// Types a reference may point at that are listed.
+const TARGETS_MAX: usize = 16;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Compartment {
@@ -253,7 +256,8 @@ impl Definitions {
             let paths = if matches!(kind, "c" | "x") { Vec::new() } else { paths(row, name) };
             let shown: Vec<&str> = paths.iter().map(|path| if *path == row.code { "=" } else { path }).collect();
             let target = match row.target.as_slice() {
-                [only] if kind == "r" => format!(">{only}"),
+                // More than these stand for every type there is.
+                targets @ [_, ..] if kind == "r" && targets.len() <= TARGETS_MAX => format!(">{}", targets.join("+")),
                 _ => String::new(),
             };
             let line = format!("{} {kind}{target} {}", row.code, shown.join(","));

@@ -16,7 +16,7 @@ use chartgate::facts::{FactError, FactSource, Facts, RecordsAnswer, SourceAnswer
 use chartgate::http::caller::Caller;
 use chartgate::http::problem::Problem;
 use chartgate::http::wire::{Context, Decidable};
-use chartgate_model::parse::render_search;
+use chartgate_model::parse::RenderedRequest;
 use chartgate_model::{
     Basis, Decision, DecisionRequest, Fact, FhirBase, Millis, Obligation, Outcome, PolicyInput, Record, RecordClass,
     SubjectKind,
@@ -297,14 +297,16 @@ impl Vector {
 /// An obligation as an answer of the host spells it; a narrowing without its `method` and, by GET,
 /// without its empty `body`.
 fn spelt(obligation: &Obligation, request: &DecisionRequest) -> Value {
-    let Some(parameters) = obligation.search_parameters() else {
-        let mut members: Value = serde_json::from_slice(&obligation.parameters).unwrap();
-        members.as_object_mut().unwrap().insert("id".into(), json!(obligation.id));
-        return members;
+    let one = |rendered: RenderedRequest| match (rendered.body, rendered.if_none_exist) {
+        (Some(body), _) => json!({ "url": rendered.url, "body": body }),
+        (None, Some(criteria)) => json!({ "url": rendered.url, "headers": { "If-None-Exist": criteria } }),
+        (None, None) => json!({ "url": rendered.url }),
     };
-    let rendered = render_search(&request.request, &parameters);
-    match rendered.body {
-        Some(body) => json!({ "id": obligation.id, "url": rendered.url, "body": body }),
-        None => json!({ "id": obligation.id, "url": rendered.url }),
-    }
+    let mut members = match obligation.requests(&request.request) {
+        Some(mut requests) if obligation.id == "search-narrowing" => one(requests.remove(0)),
+        Some(requests) => json!({ "requests": requests.into_iter().map(one).collect::<Vec<_>>() }),
+        None => serde_json::from_slice(&obligation.parameters).unwrap(),
+    };
+    members.as_object_mut().unwrap().insert("id".into(), json!(obligation.id));
+    members
 }

@@ -1,7 +1,12 @@
 //! What a policy answers.
 
-use crate::parse::check_parameters;
-use crate::{Millis, Parameter};
+use crate::parse::{RenderedRequest, check_parameters, render_search};
+use crate::{FhirRequest, Interaction, Millis, Parameter};
+
+/// The obligation to run another search instead, or a write by other criteria.
+const SEARCH_NARROWING: &str = "search-narrowing";
+/// The obligation to run several searches instead, and unite what they find.
+const SEARCH_UNION: &str = "search-union";
 
 /// On what a denial turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,55 @@ impl Obligation {
         let parameters: Vec<Parameter> =
             narrowing.parameters.into_iter().map(|(name, value)| Parameter { name, value }).collect();
         (!parameters.is_empty() && check_parameters(&parameters).is_ok()).then_some(parameters)
+    }
+
+    /// Whether other requests are to be sent in place of the one.
+    pub fn rewrites(&self) -> bool {
+        matches!(self.id.as_str(), SEARCH_NARROWING | SEARCH_UNION)
+    }
+
+    /// The requests to send in place of the one, if they can be written and read back.
+    pub fn requests(&self, request: &FhirRequest) -> Option<Vec<RenderedRequest>> {
+        match self.id.as_str() {
+            SEARCH_NARROWING => Some(vec![render_search(request, &self.search_parameters()?)]),
+            SEARCH_UNION => self.searches(request),
+            _ => None,
+        }
+    }
+
+    /// The searches of a `search-union`, each of the type searched or of one that was named.
+    fn searches(&self, request: &FhirRequest) -> Option<Vec<RenderedRequest>> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Union {
+            searches: Vec<Search>,
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Search {
+            r#type: String,
+            parameters: Vec<(String, String)>,
+        }
+        let union: Union = serde_json::from_slice(&self.parameters).ok()?;
+        let named = request.parameters.iter().filter(|parameter| parameter.name == "_type");
+        let named = named.flat_map(|parameter| parameter.value.split(','));
+        let of_search = |name: &str| match request.interaction {
+            Interaction::SearchSystem => named.clone().any(|one| one == name),
+            Interaction::SearchType => request.resource_type == name,
+            _ => false,
+        };
+        let mut rendered = Vec::new();
+        for search in union.searches {
+            let parameters = search.parameters.into_iter().map(|(name, value)| Parameter { name, value });
+            let parameters: Vec<Parameter> = parameters.collect();
+            if !of_search(&search.r#type) || check_parameters(&parameters).is_err() {
+                return None;
+            }
+            let one =
+                FhirRequest { interaction: Interaction::SearchType, resource_type: search.r#type, ..request.clone() };
+            rendered.push(render_search(&one, &parameters));
+        }
+        (!rendered.is_empty()).then_some(rendered)
     }
 }
 

@@ -181,9 +181,13 @@ pub struct FhirRequest {
     pub parameters: Vec<Parameter>,
     /// the target is found by criteria
     pub conditional: bool,
+    /// it is known what the criteria find: `id`, or nothing
+    pub resolved: bool,
+    /// what is sent asks about what is stored: a patch that tests
+    pub reads_stored: bool,
     /// the `Prefer: return=` of a write
     pub prefer_return: ReturnPreference,
-    /// resource sent, as the bytes received
+    /// resource sent, as the bytes received; of a patch, once it was applied, what comes of it: empty where nothing does
     pub body: Option<Vec<u8>>,
     /// the parameters came (also) as a form body: `POST …/_search`
     pub by_form: bool,
@@ -203,6 +207,8 @@ impl FhirRequest {
             compartment: None,
             parameters: Vec::new(),
             conditional: false,
+            resolved: false,
+            reads_stored: false,
             prefer_return: ReturnPreference::Unspecified,
             body: None,
             by_form: false,

@@ -121,6 +121,8 @@ impl<'a> Arguments<'a> {
             compartment: request.compartment.as_ref().map(|(resource_type, id)| wit::Compartment { resource_type, id }),
             parameters: &self.parameters,
             conditional: request.conditional,
+            resolved: request.resolved,
+            reads_stored: request.reads_stored,
             prefer_return: return_preference(request.prefer_return),
             body: request.body.as_deref(),
             stored: &self.stored,

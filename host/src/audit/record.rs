@@ -127,6 +127,8 @@ pub struct InputRecord<'a> {
     operation: Option<&'a str>,
     parameters: Vec<(&'a str, &'a str)>,
     prefer_return: &'static str,
+    reads_stored: bool,
+    resolved: bool,
     resource_type: &'a str,
     stored: Vec<StoredRecord<'a>>,
     subject: SubjectRecord<'a>,
@@ -182,6 +184,8 @@ impl<'a> InputRecord<'a> {
             operation: request.operation.as_deref(),
             parameters: request.parameters.iter().map(|p| (p.name.as_str(), p.value.as_str())).collect(),
             prefer_return: request.prefer_return.code(),
+            reads_stored: request.reads_stored,
+            resolved: request.resolved,
             resource_type: &request.resource_type,
             stored: input
                 .stored

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use chartgate_model::parse::render_search;
+use chartgate_model::parse::RenderedRequest;
 use chartgate_model::{Basis, DecisionRequest, FhirRequest, Interaction, Obligation, Subject, SubjectKind};
 
-use crate::decide::{Answer, SEARCH_NARROWING, Verdict};
+use crate::decide::{Answer, Verdict};
 use crate::http::problem::Problem;
 use crate::tokens::TokenError;
 
@@ -118,11 +118,15 @@ fn decided(answer: &Answer) -> String {
 
 fn duty(obligation: &Obligation, request: &DecisionRequest) -> String {
     let parameters = String::from_utf8_lossy(&obligation.parameters);
-    match (obligation.id.as_str(), obligation.search_parameters()) {
-        (SEARCH_NARROWING, Some(narrowed)) => {
-            let search = render_search(&request.request, &narrowed);
-            let form = search.body.map(|body| format!(" with {body}")).unwrap_or_default();
-            format!("{SEARCH_NARROWING}: run {} {}{form} instead", search.method, search.url)
+    let one = |RenderedRequest { method, url, body, if_none_exist }: RenderedRequest| {
+        let form = body.map(|body| format!(" with {body}")).unwrap_or_default();
+        let criteria = if_none_exist.map(|criteria| format!(" if none exists by {criteria}")).unwrap_or_default();
+        format!("{method} {url}{form}{criteria}")
+    };
+    match (obligation.id.as_str(), obligation.requests(&request.request)) {
+        (id, Some(requests)) => {
+            let instead: Vec<String> = requests.into_iter().map(one).collect();
+            format!("{id}: run {} instead", instead.join(" and "))
         }
         (id, _) if parameters == "{}" => id.to_owned(),
         (id, _) => format!("{id}: {parameters}"),
@@ -164,6 +168,10 @@ fn question(rule: &str) -> &'static str {
         "granular" => "does it meet the conditions of the scope? ",
         "body" => "is the resource sent the one named? ",
         "search-parameters" => "do the parameters stay within reach? ",
+        "includes" => "what may come along? ",
+        "join" => "may what it looks at be searched for? ",
+        "reference" => "is it plain what it refers to? ",
+        "protected" => "does it leave what rules go by? ",
         "narrowing" => "which search stays within reach? ",
         "if-match" => "which version was judged? ",
         "return-minimal" => "may the answer carry the resource? ",

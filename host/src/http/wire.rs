@@ -8,7 +8,9 @@ mod content;
 pub(super) mod facts;
 
 use chartgate_model::parse::{ParseLimits, RawRequest, parse};
-use chartgate_model::{DecisionRequest, FhirBase, Millis, ReleasePin, Stored, Subject, SubjectKind};
+use chartgate_model::{
+    DecisionRequest, FhirBase, FhirRequest, Interaction, Millis, ReleasePin, Stored, Subject, SubjectKind,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -20,7 +22,9 @@ use crate::http::json;
 use crate::http::problem::Problem;
 use crate::http::wire::content::{bytes, checked};
 use crate::http::wire::facts::{FactsBody, records, relationships};
+use crate::patch;
 use crate::smart;
+use crate::store::validate::is_id;
 use crate::tokens::{Issuers, TokenError};
 
 pub use answer::{AnswerBody, error_line, token_denial};
@@ -46,6 +50,9 @@ pub struct DecideBody {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub(super) stored: BTreeMap<String, Option<Box<RawValue>>>,
+    /// what the criteria of a conditional update, patch or delete find, as `Type/id`; an empty list: nothing. Absent: nobody
+    /// looked yet
+    pub(super) matches: Option<Vec<String>>,
     /// shorthand for one entry of `stored`
     #[schema(value_type = Option<Object>)]
     pub(super) resource: Option<Box<RawValue>>,
@@ -167,8 +174,10 @@ impl Context<'_> {
             }
         };
         let break_glass = break_glass::markers(&body.request.headers, Some(&subject.scope));
-        let request = self.fhir_request(&body.request, base)?;
+        let mut request = self.fhir_request(&body.request, base)?;
+        resolve(&mut request, body.matches.as_deref())?;
         let stored = stored(&body, &request)?;
+        patched(&mut request, &stored);
         let given = body.facts.unwrap_or_default();
         let relationships = relationships(given.relationships)?;
         let records = records(given.patients, given.users, given.clients)?;
@@ -357,7 +366,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn fhir_request(&self, given: &RequestBody, base: &FhirBase) -> Result<chartgate_model::FhirRequest, Problem> {
+    fn fhir_request(&self, given: &RequestBody, base: &FhirBase) -> Result<FhirRequest, Problem> {
         let headers: Vec<(String, String)> =
             given.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let body = given.body.as_deref().map(|raw| bytes(raw, "request.body")).transpose()?.flatten();
@@ -371,7 +380,42 @@ impl Context<'_> {
     }
 }
 
-fn stored(body: &DecideBody, request: &chartgate_model::FhirRequest) -> Result<Vec<Stored>, Problem> {
+/// Put what the criteria find in the place of its id. Several are no target.
+fn resolve(request: &mut FhirRequest, matches: Option<&[String]>) -> Result<(), Problem> {
+    let Some(matches) = matches else { return Ok(()) };
+    if !request.conditional || request.interaction == Interaction::Create {
+        return Err(Problem::member("matches", "only a conditional update, patch or delete has them"));
+    }
+    for (at, key) in matches.iter().enumerate() {
+        let id = key.split_once('/').filter(|(name, id)| *name == request.resource_type && is_id(id));
+        let Some((_, id)) = id else {
+            return Err(Problem::member(format!("matches[{at}]"), "is no `Type/id` of the type the request names"));
+        };
+        request.id = Some(id.to_owned());
+    }
+    request.resolved = matches.len() <= 1;
+    if !request.resolved {
+        request.id = None;
+    }
+    Ok(())
+}
+
+/// Put what comes of a patch in the place of the patch. While what is stored is not at hand, that is nothing.
+fn patched(request: &mut FhirRequest, stored: &[Stored]) {
+    if request.interaction != Interaction::Patch {
+        return;
+    }
+    let patch = request.body.take().unwrap_or_default();
+    let key = request.id.as_ref().map(|id| format!("{}/{id}", request.resource_type));
+    let target = stored.iter().find(|stored| Some(&stored.key) == key.as_ref());
+    if let Some(content) = target.and_then(|stored| stored.content.as_deref()) {
+        let patched = patch::apply(content, &patch);
+        request.reads_stored = patched.tests;
+        request.body = Some(patched.result.unwrap_or_default());
+    }
+}
+
+fn stored(body: &DecideBody, request: &FhirRequest) -> Result<Vec<Stored>, Problem> {
     let mut stored = Vec::new();
     for (key, raw) in &body.stored {
         stored.push(checked(key, raw.as_deref(), &format!("stored.{key}"))?);

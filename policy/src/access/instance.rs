@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::access::reach::{Failures, Reach, Stop};
 use crate::access::relationship::Standing;
-use crate::compartment::{Membership, membership, own_chart};
+use crate::compartment::{Membership, contained, membership, own_chart};
 use crate::decide::{Permit, Walk};
 use crate::interaction::Form;
 use crate::json::{Json, Malformed, Value};
@@ -59,8 +59,10 @@ impl<'a> Walk<'_, 'a> {
         let id = self.request.id.ok_or(Reason::RequestMalformed)?;
         let unfiltered: Vec<Clause<'a>> = clauses.iter().filter(|clause| clause.filter.is_empty()).cloned().collect();
         let anybodys = on.class != Class::Patient || self.is_system();
-        if form == Form::Everything {
+        if matches!(form, Form::Everything | Form::Document) {
             self.everything_asked()?;
+        }
+        if form == Form::Everything {
             let standing = self.by_id(clauses, id)?;
             return self.filtered(standing);
         }
@@ -91,6 +93,9 @@ impl<'a> Walk<'_, 'a> {
             }
             Image::Content(bytes) => {
                 let standing = self.image(bytes, on, Some(id), Letters::R, clauses)?;
+                if form == Form::Document {
+                    return self.filtered(standing);
+                }
                 Ok(Permit::by(type_reason(on).unwrap_or(standing.reason), standing.end_ms))
             }
             Image::Withheld if self.request.declares("response-filter") => {
@@ -173,7 +178,8 @@ impl<'a> Walk<'_, 'a> {
         Err(failures.into_stop(Reason::ScopeInsufficient))
     }
 
-    /// `$everything` takes its own parameters only (FHIR R4, Patient, operation everything).
+    /// `$everything` and `$document` take the parameters of `$everything` only (FHIR R4, Patient, operation everything):
+    /// a document that is kept (`persist`) would be written.
     fn everything_asked(&mut self) -> Result<(), Reason> {
         let known = |name| matches!(name, "start" | "end" | "_since" | "_type" | "_count" | "_format" | "_pretty");
         match self.request.parameters.iter().find(|parameter| !known(parameter.name)) {
@@ -234,7 +240,12 @@ impl<'a> Walk<'_, 'a> {
         let resource = json.root();
         self.names_itself(resource, on, id)?;
         self.is_whole(resource)?;
-        let members = membership(resource, on, self.request.base, self.settings).map_err(malformed)?;
+        let mut members =
+            membership(resource, on, self.request.id, self.request.base, self.settings).map_err(malformed)?;
+        // The other classes, Patients and clients of their own right are judged without what is in them.
+        if on.class == Class::Patient && on.name != "Patient" && !self.is_system() {
+            contained(resource, self.version, self.request.base, self.settings, &mut members).map_err(malformed)?;
+        }
         self.knows_all_of(&members)?;
         let labels = labels(resource).map_err(malformed)?;
         let mut failures = Failures::default();
@@ -272,7 +283,7 @@ impl<'a> Walk<'_, 'a> {
 
     /// Where very many patients are named, the user's whole list is asked for and not each of them.
     fn knows_all_of(&mut self, members: &Membership) -> Result<(), Stop> {
-        if members.named.len() <= NAMED_MAX || self.is_system() {
+        if members.named.len() + members.within.len() <= NAMED_MAX || self.is_system() {
             return Ok(());
         }
         self.people.whole_list()
@@ -311,13 +322,13 @@ impl<'a> Walk<'_, 'a> {
             return self.by_scope(core::slice::from_ref(clause));
         }
         match self.conferred(clause, named, writing) {
-            verdict if !on.exclusive => verdict,
-            Ok(standing) => self.exclusively(clause, named, writing, standing),
+            verdict if !on.exclusive && named.members.within.is_empty() => verdict,
+            Ok(standing) => self.exclusively(clause, on, named, writing, standing),
             // Everybody is asked about at once: rounds are few, and a write has two images.
             Err(needs @ Stop::Needs(_)) => {
                 let mut all = Failures::default();
                 all.add(needs);
-                if let Err(more @ Stop::Needs(_)) = self.exclusively(clause, named, writing, Standing::SYSTEM) {
+                if let Err(more @ Stop::Needs(_)) = self.exclusively(clause, on, named, writing, Standing::SYSTEM) {
                     all.add(more);
                 }
                 Err(all.into_stop(Reason::NotInCompartment))
@@ -358,22 +369,25 @@ impl<'a> Walk<'_, 'a> {
         Ok(standing)
     }
 
+    /// Everybody is in reach whom a resource of an exclusive type names, or one that is contained in any.
     fn exclusively(
         &mut self,
         clause: &Clause<'a>,
+        on: &'static ResourceType,
         all: &Named<'_>,
         writing: bool,
         mut standing: Standing,
     ) -> Result<Standing, Stop> {
         let mut failures = Failures::default();
-        for named in &all.members.named {
+        let own = all.members.named.iter().filter(|_| on.exclusive);
+        for named in own.chain(&all.members.within) {
             match self.sees(clause, &named.patient, writing, all.labels) {
                 Ok(other) => standing = standing.and(&other),
                 Err(Stop::Deny(_)) => failures.add(Stop::Deny(Reason::OtherPatient)),
                 Err(needs) => failures.add(needs),
             }
         }
-        if all.members.unclear {
+        if on.exclusive && all.members.unclear {
             failures.add(Stop::Deny(Reason::OtherPatient));
         }
         match failures.into_stop(Reason::SelfAccess) {
@@ -391,9 +405,11 @@ impl<'a> Walk<'_, 'a> {
 /// The security labels of a resource (FHIR R4, Resource, `meta.security`).
 fn labels(resource: Value<'_, '_>) -> Result<Labels, Malformed> {
     let mut labels = Vec::new();
-    path::visit(resource, "meta.security", &[], &mut |label| {
-        labels.push(label.get_string("code")?.map(String::from));
-        Ok(())
-    })?;
+    for path in ["meta.security", "contained.meta.security"] {
+        path::visit(resource, path, &[], &mut |label| {
+            labels.push(label.get_string("code")?.map(String::from));
+            Ok(())
+        })?;
+    }
     Ok(labels)
 }

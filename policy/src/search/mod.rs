@@ -5,10 +5,14 @@
 //! each would permit, filtering included where that is demanded.
 
 pub(crate) mod filter;
+mod include;
+mod join;
+pub(crate) mod narrow;
 pub(crate) mod parameters;
 pub(crate) mod path;
 mod pins;
 mod rows;
+pub(crate) mod system;
 mod value;
 
 use alloc::format;
@@ -19,46 +23,81 @@ use crate::access::instance::{NAMED_MAX, type_reason};
 use crate::access::reach::{Circle, Failures, Reach, Stop};
 use crate::access::relationship::Standing;
 use crate::decide::{Permit, Walk};
-use crate::json::push_quoted;
 use crate::reason::Reason;
 use crate::rule::Rule;
 use crate::scope::Clause;
+use crate::search::narrow::{Can, Narrowing, Searched};
 use crate::search::parameters::{Vetted, identifies, vet};
 use crate::search::pins::Pins;
 use crate::search::rows::{Patients, Rows, Said, unite};
 use crate::tables::{Class, ResourceType};
-use crate::types::{Interaction, Parameter, SubjectKind};
-
-/// Bytes of parameters a narrowed search may carry; a URL much longer is refused by servers.
-const NARROWING_BYTES_MAX: usize = 8 * 1024;
+use crate::types::SubjectKind;
 
 impl<'a> Walk<'_, 'a> {
     /// Judge a search of one type.
     pub(crate) fn search(&mut self, on: &'static ResourceType, clauses: &[Clause<'a>]) -> Result<Permit, Stop> {
+        let can = Can {
+            narrow: self.request.declares("search-narrowing"),
+            unite: self.request.declares("search-union"),
+            filter: self.request.declares("response-filter"),
+        };
+        let Searched { reason, end_ms, searches, filtered } = self.searched(on, clauses, can)?;
+        let mut permit = Permit::by(reason, end_ms);
+        match searches.as_slice() {
+            [] => {}
+            [one] => self.narrow(&mut permit, one)?,
+            many => self.unite(&mut permit, many)?,
+        }
+        if filtered {
+            self.oblige(&mut permit, "response-filter", String::from("{}"))?;
+        }
+        Ok(permit)
+    }
+
+    /// What is permitted of a search of one type, for a caller who can do so much.
+    pub(crate) fn searched(
+        &mut self,
+        on: &'static ResourceType,
+        clauses: &[Clause<'a>],
+        can: Can,
+    ) -> Result<Searched<'a>, Stop> {
         let vetted = self.vetted(on)?;
+        let includes = self.includes(on)?;
         let pins = Pins::read(self.request, on)?;
         let rows = self.rows(on, clauses, &pins)?;
-        let (reason, expires) = if self.is_system() { (Reason::SystemClient, None) } else { reason_for(on, &rows) };
-        let mut permit = Permit::by(reason, expires);
-        match self.narrowing(on, &pins, &rows) {
+        self.joins(&vetted.joins, &rows)?;
+        let (reason, end_ms) = if self.is_system() { (Reason::SystemClient, None) } else { reason_for(on, &rows) };
+        let mut searched = Searched { reason, end_ms, searches: Vec::new(), filtered: false };
+        match self.narrowing(on, &pins, &rows, &includes) {
             Narrowing::AsItStands => {}
-            Narrowing::Rewritten(parameters)
-                if self.request.declares("search-narrowing") || !self.can_filter(&vetted) =>
-            {
-                self.trace.pass(Rule::Narrowing, || parameters.clone());
-                self.oblige(&mut permit, "search-narrowing", parameters)?;
+            Narrowing::Rewritten(searches) if searches.len() == 1 && can.narrow => searched.searches = searches,
+            // Counts of several searches are none of their union.
+            Narrowing::Rewritten(searches) if searches.len() > 1 && can.unite && !vetted.counts => {
+                searched.searches = searches;
             }
-            Narrowing::Rewritten(_) => self.filter_answer(&mut permit, &vetted, Reason::ObligationNotSupported)?,
-            Narrowing::TooMany => self.filter_answer(&mut permit, &vetted, Reason::TooManyPatients)?,
-            Narrowing::NoOneRequest => self.filter_answer(&mut permit, &vetted, Reason::SearchNotNarrowable)?,
+            Narrowing::Rewritten(one) if one.len() == 1 && (!can.filter || vetted.counts || vetted.masks) => {
+                return Err(Reason::ObligationNotSupported.into());
+            }
+            Narrowing::Rewritten(one) if one.len() == 1 => searched.filtered = true,
+            Narrowing::Rewritten(_) | Narrowing::NoRequest => {
+                searched.filtered = self.can_filter(&vetted, can, Reason::SearchNotNarrowable)?;
+            }
+            Narrowing::TooMany => searched.filtered = self.can_filter(&vetted, can, Reason::TooManyPatients)?,
         }
         // Rows of exclusive types may name others too, labels may hide some, and included resources are not narrowed.
         let labelled = rows.iter().flat_map(|rows| rows.patients.listed()).any(|(_, to)| self.people.may_hide(to));
-        let beyond = vetted.includes || labelled || (on.exclusive && !self.is_system() && Rule::Exclusive.enforced());
-        if beyond && permit.obligations.iter().all(|obligation| obligation.id != "response-filter") {
-            self.filter_answer(&mut permit, &vetted, Reason::ObligationNotSupported)?;
+        let is_trimmed = !searched.searches.is_empty() || includes.trimmed.is_empty();
+        if includes.must_trim && !is_trimmed {
+            return Err(Reason::ObligationNotSupported.into());
         }
-        Ok(permit)
+        let beyond = includes.remain
+            || !is_trimmed
+            || labelled
+            || (on.exclusive && !self.is_system() && Rule::Exclusive.enforced());
+        if beyond && !searched.filtered {
+            searched.filtered = self.can_filter(&vetted, can, Reason::ObligationNotSupported)?;
+        }
+        Ok(searched)
     }
 
     fn vetted(&mut self, on: &'static ResourceType) -> Result<Vetted, Reason> {
@@ -75,14 +114,10 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    fn can_filter(&self, vetted: &Vetted) -> bool {
-        self.request.declares("response-filter") && !vetted.counts && !vetted.masks
-    }
-
     /// Leave the judging of each row to the caller, where no count is asked for that would tell of the
     /// rows it removes.
-    fn filter_answer(&mut self, permit: &mut Permit, vetted: &Vetted, otherwise: Reason) -> Result<(), Stop> {
-        if !self.request.declares("response-filter") {
+    fn can_filter(&mut self, vetted: &Vetted, can: Can, otherwise: Reason) -> Result<bool, Stop> {
+        if !can.filter {
             return Err(otherwise.into());
         }
         // SECURITY: a row with members left out names fewer people than the resource it stands for.
@@ -92,7 +127,7 @@ impl<'a> Walk<'_, 'a> {
             });
             Rule::Narrowing.refuse(Reason::SearchNotNarrowable)?;
         }
-        self.oblige(permit, "response-filter", String::from("{}"))
+        Ok(true)
     }
 
     /// The rows each clause reaches, united.
@@ -185,63 +220,6 @@ impl<'a> Walk<'_, 'a> {
             Stop::Deny(_) => Ok(Patients::These(patients)),
         }
     }
-
-    /// How the search is brought down to the rows within reach.
-    fn narrowing(&self, on: &'static ResourceType, pins: &Pins<'a>, rows: &[Rows<'a>]) -> Narrowing {
-        let [rows] = rows else { return Narrowing::NoOneRequest };
-        let pairs: Vec<_> =
-            rows.filter.iter().filter(|pair| Rule::Granular.enforced() && !self.says(pair.name, &pair.value)).collect();
-        let patients = match &rows.patients {
-            Patients::Unbounded => return Narrowing::TooMany,
-            Patients::NotSpecific(_) => None,
-            Patients::These(patients) if pins.exactly(patients) => None,
-            Patients::These(_) if !Rule::Narrowing.enforced() => None,
-            Patients::These(patients) => Some(patients),
-        };
-        if patients.is_none() && pairs.is_empty() {
-            return Narrowing::AsItStands;
-        }
-        if patients.is_some() && on.narrow_by.is_empty() {
-            return Narrowing::NoOneRequest;
-        }
-        // An operation takes one patient and none of the type's own parameters.
-        let of_many = patients.is_some_and(|patients| patients.len() > 1);
-        if self.request.interaction == Interaction::Operation && (of_many || !pairs.is_empty()) {
-            return Narrowing::NoOneRequest;
-        }
-        let kept = self
-            .request
-            .parameters
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| patients.is_none() || !pins.replaced.contains(at));
-        let mut list: Vec<(&str, String)> =
-            kept.map(|(_, Parameter { name, value })| (*name, String::from(*value))).collect();
-        if let Some(patients) = patients {
-            let prefix = if on.narrow_by_bare_id { "" } else { "Patient/" };
-            let ids: Vec<String> = patients.iter().map(|(id, _)| format!("{prefix}{id}")).collect();
-            list.push((on.narrow_by, ids.join(",")));
-        }
-        list.extend(pairs.iter().map(|pair| (pair.name, String::from(&*pair.value))));
-        let size: usize = list.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        if size > NARROWING_BYTES_MAX { Narrowing::TooMany } else { Narrowing::Rewritten(to_json(&list)) }
-    }
-
-    /// The search carries this very parameter already.
-    fn says(&self, name: &str, value: &str) -> bool {
-        self.request.parameters.iter().any(|parameter| parameter.name == name && parameter.value == value)
-    }
-}
-
-enum Narrowing {
-    /// every row it can return is within reach
-    AsItStands,
-    /// the parameters to use instead, as the obligation carries them
-    Rewritten(String),
-    /// it would have to name too many patients
-    TooMany,
-    /// what is within reach cannot be said in one request
-    NoOneRequest,
 }
 
 fn reason_for(on: &ResourceType, rows: &[Rows<'_>]) -> (Reason, Option<u64>) {
@@ -256,17 +234,4 @@ fn reason_for(on: &ResourceType, rows: &[Rows<'_>]) -> (Reason, Option<u64>) {
         [only] => (only.reason, expires),
         _ => (Reason::PermittedPatients, expires),
     }
-}
-
-fn to_json(list: &[(&str, String)]) -> String {
-    let mut out = String::from("{\"parameters\":[");
-    for (at, (name, value)) in list.iter().enumerate() {
-        out.push_str(if at == 0 { "[" } else { ",[" });
-        push_quoted(&mut out, name);
-        out.push(',');
-        push_quoted(&mut out, value);
-        out.push(']');
-    }
-    out.push_str("]}");
-    out
 }

@@ -2,19 +2,23 @@
 //!
 //! SECURITY: a parameter that reaches beyond the searched type (chains, `_has`, `_filter`, `_list`,
 //! named queries, full text) answers questions about resources nobody judged: whether a row comes
-//! back is the leak. Those, and parameters nobody knows, are refused.
+//! back is the leak. Chains and `_has` within one patient's data are judged (`search/join`); the others, and
+//! parameters nobody knows, are refused.
 
 use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::search::join::looked_at;
 
 use crate::settings::Settings;
 use crate::tables::{Kind, ResourceType, Version};
 use crate::types::{Interaction, Parameter, Request};
 
 /// What the parameters ask beyond rows of the type.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Default)]
 pub(crate) struct Vetted {
-    /// `_include`, `_revinclude`
-    pub(crate) includes: bool,
+    /// types that are looked at besides the searched one
+    pub(crate) joins: Vec<&'static ResourceType>,
     /// a count of the rows
     pub(crate) counts: bool,
     /// resources with members left out
@@ -40,10 +44,8 @@ pub(crate) fn vet(
             None => (parameter.name, None),
         };
         let known = match (name, modifier) {
-            ("_include" | "_revinclude", None | Some("iterate" | "recurse")) => {
-                vetted.includes = true;
-                true
-            }
+            // Judged by what they lead to (`search/include`).
+            ("_include" | "_revinclude", None | Some("iterate" | "recurse")) => true,
             ("_summary" | "_total" | "_count" | "_elements", None) => {
                 vetted.counts |= counts(parameter);
                 vetted.masks |= masks(parameter);
@@ -52,7 +54,14 @@ pub(crate) fn vet(
             _ if request.interaction == Interaction::Operation => modifier.is_none() && is_of_operation(request, name),
             ("_format" | "_pretty" | "_since" | "_offset", None) => true,
             ("_sort", None) => parameter.value.split(',').all(|key| sorts(key, version, on)),
-            _ => is_own(name, modifier, version, on, settings),
+            _ if is_own(name, modifier, version, on, settings) => true,
+            _ => match looked_at(parameter.name, version, on, settings) {
+                Some(join) => {
+                    vetted.joins.push(join);
+                    true
+                }
+                None => false,
+            },
         };
         if !known {
             return Err(String::from(parameter.name));
@@ -94,7 +103,7 @@ pub(crate) fn identifies(parameters: &[Parameter<'_>]) -> bool {
 }
 
 /// A parameter of the searched type, with a modifier that stays on it.
-fn is_own(
+pub(super) fn is_own(
     name: &str,
     modifier: Option<&str>,
     version: &'static Version,

@@ -72,7 +72,8 @@ impl<'a> Pins<'a> {
     }
 }
 
-fn pins_patients(on: &ResourceType, name: &str) -> bool {
+/// Whether a parameter says whose rows are meant.
+pub(super) fn pins_patients(on: &ResourceType, name: &str) -> bool {
     let confers = || on.members.iter().any(|member| member.parameter == name && member.read);
     // A Patient's `link` names other charts; only its id says which patient it is.
     name == on.narrow_by || (on.name != "Patient" && confers())

@@ -56,8 +56,7 @@ pub(crate) enum Kind {
 pub(crate) struct Parameter {
     pub(crate) code: &'static str,
     pub(crate) kind: Kind,
-    /// the one type a reference may point at; empty where there are several
-    pub(crate) target: &'static str,
+    targets: &'static str,
     paths: &'static str,
 }
 
@@ -69,7 +68,7 @@ impl Parameter {
     fn parse(line: &'static str) -> Option<Self> {
         let (code, rest) = line.split_once(' ')?;
         let (kind, paths) = rest.split_once(' ').unwrap_or((rest, ""));
-        let (kind, target) = kind.split_once('>').unwrap_or((kind, ""));
+        let (kind, targets) = kind.split_once('>').unwrap_or((kind, ""));
         let kind = match kind {
             "t" => Kind::Token,
             "r" => Kind::Reference,
@@ -81,7 +80,17 @@ impl Parameter {
             "c" => Kind::Composite,
             _ => Kind::Special,
         };
-        Some(Self { code, kind, target, paths })
+        Some(Self { code, kind, targets, paths })
+    }
+
+    /// The types a reference may point at; none where it may point at any.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &'static str> {
+        self.targets.split('+').filter(|target| !target.is_empty())
+    }
+
+    /// The one type a reference may point at; empty where there are several.
+    pub(crate) fn target(&self) -> &'static str {
+        if self.targets.contains('+') { "" } else { self.targets }
     }
 
     /// Where its values stand in a resource, each a path of `search/path`; none where its expression
@@ -90,6 +99,11 @@ impl Parameter {
         let code = self.code;
         self.paths.split(',').filter(|path| !path.is_empty()).map(move |path| if path == "=" { code } else { path })
     }
+}
+
+/// The lines of a table.
+fn lines(rows: &'static str) -> impl Iterator<Item = Parameter> {
+    rows.lines().filter_map(Parameter::parse)
 }
 
 fn find(rows: &'static str, code: &str) -> Option<Parameter> {
@@ -129,6 +143,11 @@ pub(crate) struct ResourceType {
 impl ResourceType {
     pub(crate) fn parameter(&self, code: &str) -> Option<Parameter> {
         find(self.parameters, code)
+    }
+
+    /// Its own search parameters that are references.
+    pub(crate) fn references(&self) -> impl Iterator<Item = Parameter> {
+        lines(self.parameters).filter(|parameter| parameter.kind == Kind::Reference)
     }
 }
 

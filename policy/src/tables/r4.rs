@@ -31,7 +31,7 @@ pub(super) static ACCOUNT: ResourceType = ResourceType {
         patient r>Patient subject>Patient\n\
         period d servicePeriod\n\
         status t =\n\
-        subject r =\n\
+        subject r>Practitioner+Organization+Device+Patient+HealthcareService+PractitionerRole+Location =\n\
         type t =\n\
     ",
 };
@@ -85,13 +85,13 @@ pub(super) static ADVERSE_EVENT: ResourceType = ResourceType {
         date d =\n\
         event t =\n\
         location r>Location =\n\
-        recorder r =\n\
+        recorder r>Practitioner+Patient+PractitionerRole+RelatedPerson =\n\
         resultingcondition r>Condition resultingCondition\n\
         seriousness t =\n\
         severity t =\n\
         study r>ResearchStudy =\n\
-        subject r =\n\
-        substance r suspectEntity.instance\n\
+        subject r>Practitioner+Group+Patient+RelatedPerson =\n\
+        substance r>Immunization+Device+Medication+Procedure+Substance+MedicationAdministration+MedicationStatement suspectEntity.instance\n\
     ",
 };
 
@@ -107,7 +107,7 @@ pub(super) static ALLERGY_INTOLERANCE: ResourceType = ResourceType {
         Member { parameter: "asserter", paths: &["asserter"], read: false, write: false },
     ],
     parameters: "\
-        asserter r =\n\
+        asserter r>Practitioner+Patient+PractitionerRole+RelatedPerson =\n\
         category t =\n\
         clinical-status t clinicalStatus\n\
         code t =,reaction.substance\n\
@@ -118,7 +118,7 @@ pub(super) static ALLERGY_INTOLERANCE: ResourceType = ResourceType {
         manifestation t reaction.manifestation\n\
         onset d reaction.onset\n\
         patient r>Patient =\n\
-        recorder r =\n\
+        recorder r>Practitioner+Patient+PractitionerRole+RelatedPerson =\n\
         route t reaction.exposureRoute\n\
         severity t reaction.severity\n\
         type t =\n\
@@ -136,7 +136,7 @@ pub(super) static APPOINTMENT: ResourceType = ResourceType {
         Member { parameter: "actor", paths: &["participant.actor"], read: true, write: true },
     ],
     parameters: "\
-        actor r participant.actor\n\
+        actor r>Practitioner+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson+Location participant.actor\n\
         appointment-type t appointmentType\n\
         based-on r>ServiceRequest basedOn\n\
         date d start\n\
@@ -146,7 +146,7 @@ pub(super) static APPOINTMENT: ResourceType = ResourceType {
         patient r>Patient participant.actor>Patient\n\
         practitioner r>Practitioner participant.actor>Practitioner\n\
         reason-code t reasonCode\n\
-        reason-reference r reasonReference\n\
+        reason-reference r>Condition+Observation+Procedure+ImmunizationRecommendation reasonReference\n\
         service-category t serviceCategory\n\
         service-type t serviceType\n\
         slot r>Slot =\n\
@@ -166,7 +166,7 @@ pub(super) static APPOINTMENT_RESPONSE: ResourceType = ResourceType {
         Member { parameter: "actor", paths: &["actor"], read: true, write: true },
     ],
     parameters: "\
-        actor r =\n\
+        actor r>Practitioner+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson+Location =\n\
         appointment r>Appointment =\n\
         identifier t =\n\
         location r>Location actor>Location\n\
@@ -188,7 +188,7 @@ pub(super) static AUDIT_EVENT: ResourceType = ResourceType {
     parameters: "\
         action t =\n\
         address s agent.network.address\n\
-        agent r agent.who\n\
+        agent r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson agent.who\n\
         agent-name s agent.name\n\
         agent-role t agent.role\n\
         altid t agent.altId\n\
@@ -201,7 +201,7 @@ pub(super) static AUDIT_EVENT: ResourceType = ResourceType {
         patient r>Patient agent.who>Patient,entity.what>Patient\n\
         policy u agent.policy\n\
         site t source.site\n\
-        source r source.observer\n\
+        source r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson source.observer\n\
         subtype t =\n\
         type t =\n\
     ",
@@ -218,7 +218,7 @@ pub(super) static BASIC: ResourceType = ResourceType {
         Member { parameter: "author", paths: &["author"], read: false, write: false },
     ],
     parameters: "\
-        author r =\n\
+        author r>Practitioner+Organization+Patient+PractitionerRole+RelatedPerson =\n\
         code t =\n\
         created d =\n\
         identifier t =\n\
@@ -333,7 +333,7 @@ pub(super) static CARE_PLAN: ResourceType = ResourceType {
     parameters: "\
         activity-code t activity.detail.code\n\
         activity-date d activity.detail.scheduled\n\
-        activity-reference r activity.reference\n\
+        activity-reference r>Appointment+MedicationRequest+Task+NutritionOrder+RequestGroup+VisionPrescription+DeviceRequest+ServiceRequest+CommunicationRequest activity.reference\n\
         based-on r>CarePlan basedOn\n\
         care-team r>CareTeam careTeam\n\
         category t =\n\
@@ -342,15 +342,15 @@ pub(super) static CARE_PLAN: ResourceType = ResourceType {
         encounter r>Encounter =\n\
         goal r>Goal =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>Questionnaire+Measure+PlanDefinition+OperationDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         intent t =\n\
         part-of r>CarePlan partOf\n\
         patient r>Patient subject>Patient\n\
-        performer r activity.detail.performer\n\
+        performer r>Practitioner+Organization+CareTeam+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson activity.detail.performer\n\
         replaces r>CarePlan =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -369,10 +369,10 @@ pub(super) static CARE_TEAM: ResourceType = ResourceType {
         date d period\n\
         encounter r>Encounter =\n\
         identifier t =\n\
-        participant r participant.member\n\
+        participant r>Practitioner+Organization+CareTeam+Patient+PractitionerRole+RelatedPerson participant.member\n\
         patient r>Patient subject>Patient\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -400,21 +400,21 @@ pub(super) static CHARGE_ITEM: ResourceType = ResourceType {
     parameters: "\
         account r>Account =\n\
         code t =\n\
-        context r =\n\
+        context r>EpisodeOfCare+Encounter =\n\
         entered-date d enteredDate\n\
-        enterer r =\n\
+        enterer r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         factor-override n factorOverride\n\
         identifier t =\n\
         occurrence d =\n\
         patient r>Patient subject>Patient\n\
-        performer-actor r performer.actor\n\
+        performer-actor r>Practitioner+Organization+CareTeam+Device+Patient+PractitionerRole+RelatedPerson performer.actor\n\
         performer-function t performer.function\n\
         performing-organization r>Organization performingOrganization\n\
         price-override q priceOverride\n\
         quantity q =\n\
         requesting-organization r>Organization requestingOrganization\n\
-        service r =\n\
-        subject r =\n\
+        service r>Immunization+MedicationDispense+SupplyDelivery+Observation+DiagnosticReport+ImagingStudy+MedicationAdministration+Procedure =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -456,20 +456,20 @@ pub(super) static CLAIM: ResourceType = ResourceType {
         Member { parameter: "payee", paths: &["payee.party"], read: false, write: false },
     ],
     parameters: "\
-        care-team r careTeam.provider\n\
+        care-team r>Practitioner+Organization+PractitionerRole careTeam.provider\n\
         created d =\n\
         detail-udi r>Device item.detail.udi\n\
         encounter r>Encounter item.encounter\n\
-        enterer r =\n\
+        enterer r>Practitioner+PractitionerRole =\n\
         facility r>Location =\n\
         identifier t =\n\
         insurer r>Organization =\n\
         item-udi r>Device item.udi\n\
         patient r>Patient =\n\
-        payee r payee.party\n\
+        payee r>Practitioner+Organization+Patient+PractitionerRole+RelatedPerson payee.party\n\
         priority t =\n\
         procedure-udi r>Device procedure.udi\n\
-        provider r =\n\
+        provider r>Practitioner+Organization+PractitionerRole =\n\
         status t =\n\
         subdetail-udi r>Device item.detail.subDetail.udi\n\
         use t =\n\
@@ -494,7 +494,7 @@ pub(super) static CLAIM_RESPONSE: ResourceType = ResourceType {
         patient r>Patient =\n\
         payment-date d payment.date\n\
         request r>Claim =\n\
-        requestor r =\n\
+        requestor r>Practitioner+Organization+PractitionerRole =\n\
         status t =\n\
         use t =\n\
     ",
@@ -510,18 +510,18 @@ pub(super) static CLINICAL_IMPRESSION: ResourceType = ResourceType {
         Member { parameter: "subject", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        assessor r =\n\
+        assessor r>Practitioner+PractitionerRole =\n\
         date d =\n\
         encounter r>Encounter =\n\
         finding-code t finding.itemCodeableConcept\n\
-        finding-ref r finding.itemReference\n\
+        finding-ref r>Condition+Observation+Media finding.itemReference\n\
         identifier t =\n\
-        investigation r investigation.item\n\
+        investigation r>RiskAssessment+FamilyMemberHistory+Observation+Media+DiagnosticReport+ImagingStudy+QuestionnaireResponse investigation.item\n\
         patient r>Patient subject>Patient\n\
         previous r>ClinicalImpression =\n\
-        problem r =\n\
+        problem r>Condition+AllergyIntolerance =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         supporting-info r supportingInfo\n\
     ",
 };
@@ -574,17 +574,17 @@ pub(super) static COMMUNICATION: ResourceType = ResourceType {
         category t =\n\
         encounter r>Encounter =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>Questionnaire+Measure+PlanDefinition+OperationDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         medium t =\n\
         part-of r partOf\n\
         patient r>Patient subject>Patient\n\
         received d =\n\
-        recipient r =\n\
-        sender r =\n\
+        recipient r>Practitioner+Group+Organization+CareTeam+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson =\n\
+        sender r>Practitioner+Organization+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson =\n\
         sent d =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -611,12 +611,12 @@ pub(super) static COMMUNICATION_REQUEST: ResourceType = ResourceType {
         occurrence d occurrenceDateTime\n\
         patient r>Patient subject>Patient\n\
         priority t =\n\
-        recipient r =\n\
+        recipient r>Practitioner+Group+Organization+CareTeam+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson =\n\
         replaces r>CommunicationRequest =\n\
-        requester r =\n\
-        sender r =\n\
+        requester r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
+        sender r>Practitioner+Organization+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -658,13 +658,13 @@ pub(super) static COMPOSITION: ResourceType = ResourceType {
         Member { parameter: "attester", paths: &["attester.party"], read: false, write: false },
     ],
     parameters: "\
-        attester r attester.party\n\
-        author r =\n\
+        attester r>Practitioner+Organization+Patient+PractitionerRole+RelatedPerson attester.party\n\
+        author r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         category t =\n\
         confidentiality t =\n\
         context t event.code\n\
         date d =\n\
-        encounter r =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         entry r section.entry\n\
         identifier t =\n\
         patient r>Patient subject>Patient\n\
@@ -731,7 +731,7 @@ pub(super) static CONDITION: ResourceType = ResourceType {
         abatement-age q abatementAge,abatementRange\n\
         abatement-date d abatementDateTime,abatementPeriod\n\
         abatement-string s abatementString\n\
-        asserter r =\n\
+        asserter r>Practitioner+Patient+PractitionerRole+RelatedPerson =\n\
         body-site t bodySite\n\
         category t =\n\
         clinical-status t clinicalStatus\n\
@@ -747,7 +747,7 @@ pub(super) static CONDITION: ResourceType = ResourceType {
         recorded-date d recordedDate\n\
         severity t =\n\
         stage t stage.summary\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         verification-status t verificationStatus\n\
     ",
 };
@@ -763,9 +763,9 @@ pub(super) static CONSENT: ResourceType = ResourceType {
     ],
     parameters: "\
         action t provision.action\n\
-        actor r provision.actor.reference\n\
+        actor r>Practitioner+Group+Organization+CareTeam+Device+Patient+PractitionerRole+RelatedPerson provision.actor.reference\n\
         category t =\n\
-        consentor r performer\n\
+        consentor r>Practitioner+Organization+Patient+PractitionerRole+RelatedPerson performer\n\
         data r provision.data.reference\n\
         date d dateTime\n\
         identifier t =\n\
@@ -775,7 +775,7 @@ pub(super) static CONSENT: ResourceType = ResourceType {
         purpose t provision.purpose\n\
         scope t =\n\
         security-label t provision.securityLabel\n\
-        source-reference r source\n\
+        source-reference r>Consent+Contract+QuestionnaireResponse+DocumentReference source\n\
         status t =\n\
     ",
 };
@@ -795,7 +795,7 @@ pub(super) static CONTRACT: ResourceType = ResourceType {
         instantiates u instantiatesUri\n\
         issued d =\n\
         patient r>Patient subject>Patient\n\
-        signer r signer.party\n\
+        signer r>Practitioner+Organization+Patient+PractitionerRole+RelatedPerson signer.party\n\
         status t =\n\
         subject r =\n\
         url u =\n\
@@ -821,10 +821,10 @@ pub(super) static COVERAGE: ResourceType = ResourceType {
         dependent s =\n\
         identifier t =\n\
         patient r>Patient beneficiary\n\
-        payor r =\n\
-        policy-holder r policyHolder\n\
+        payor r>Organization+Patient+RelatedPerson =\n\
+        policy-holder r>Organization+Patient+RelatedPerson policyHolder\n\
         status t =\n\
-        subscriber r =\n\
+        subscriber r>Patient+RelatedPerson =\n\
         type t =\n\
     ",
 };
@@ -840,11 +840,11 @@ pub(super) static COVERAGE_ELIGIBILITY_REQUEST: ResourceType = ResourceType {
     ],
     parameters: "\
         created d =\n\
-        enterer r =\n\
+        enterer r>Practitioner+PractitionerRole =\n\
         facility r>Location =\n\
         identifier t =\n\
         patient r>Patient =\n\
-        provider r =\n\
+        provider r>Practitioner+Organization+PractitionerRole =\n\
         status t =\n\
     ",
 };
@@ -866,7 +866,7 @@ pub(super) static COVERAGE_ELIGIBILITY_RESPONSE: ResourceType = ResourceType {
         outcome t =\n\
         patient r>Patient =\n\
         request r>CoverageEligibilityRequest =\n\
-        requestor r =\n\
+        requestor r>Practitioner+Organization+PractitionerRole =\n\
         status t =\n\
     ",
 };
@@ -881,7 +881,7 @@ pub(super) static DETECTED_ISSUE: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["patient"], read: true, write: true },
     ],
     parameters: "\
-        author r =\n\
+        author r>Practitioner+Device+PractitionerRole =\n\
         code t =\n\
         identified d =\n\
         identifier t =\n\
@@ -964,20 +964,20 @@ pub(super) static DEVICE_REQUEST: ResourceType = ResourceType {
         based-on r basedOn\n\
         code t codeCodeableConcept\n\
         device r>Device codeReference\n\
-        encounter r =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         event-date d occurrenceDateTime,occurrencePeriod\n\
         group-identifier t groupIdentifier\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>PlanDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
-        insurance r =\n\
+        insurance r>ClaimResponse+Coverage =\n\
         intent t =\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Practitioner+Organization+CareTeam+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson =\n\
         prior-request r priorRequest\n\
-        requester r =\n\
+        requester r>Practitioner+Organization+Device+PractitionerRole =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Device+Patient+Location =\n\
     ",
 };
 
@@ -994,7 +994,7 @@ pub(super) static DEVICE_USE_STATEMENT: ResourceType = ResourceType {
         device r>Device =\n\
         identifier t =\n\
         patient r>Patient subject\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -1008,22 +1008,22 @@ pub(super) static DIAGNOSTIC_REPORT: ResourceType = ResourceType {
         Member { parameter: "subject", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>CarePlan+MedicationRequest+NutritionOrder+ServiceRequest+ImmunizationRecommendation basedOn\n\
         category t =\n\
         code t =\n\
         conclusion t conclusionCode\n\
         date d effective\n\
-        encounter r =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         identifier t =\n\
         issued d =\n\
         media r>Media media.link\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Practitioner+Organization+CareTeam+PractitionerRole =\n\
         result r>Observation =\n\
-        results-interpreter r resultsInterpreter\n\
+        results-interpreter r>Practitioner+Organization+CareTeam+PractitionerRole resultsInterpreter\n\
         specimen r>Specimen =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Device+Patient+Location =\n\
     ",
 };
 
@@ -1039,18 +1039,18 @@ pub(super) static DOCUMENT_MANIFEST: ResourceType = ResourceType {
         Member { parameter: "recipient", paths: &["recipient"], read: false, write: false },
     ],
     parameters: "\
-        author r =\n\
+        author r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         created d =\n\
         description s =\n\
         identifier t masterIdentifier,=\n\
         item r content\n\
         patient r>Patient subject>Patient\n\
-        recipient r =\n\
+        recipient r>Practitioner+Organization+Patient+PractitionerRole+RelatedPerson =\n\
         related-id t related.identifier\n\
         related-ref r related.ref\n\
         source u =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Practitioner+Group+Device+Patient =\n\
         type t =\n\
     ",
 };
@@ -1066,14 +1066,14 @@ pub(super) static DOCUMENT_REFERENCE: ResourceType = ResourceType {
         Member { parameter: "author", paths: &["author"], read: false, write: false },
     ],
     parameters: "\
-        authenticator r =\n\
-        author r =\n\
+        authenticator r>Practitioner+Organization+PractitionerRole =\n\
+        author r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         category t =\n\
         contenttype t content.attachment.contentType\n\
         custodian r>Organization =\n\
         date d =\n\
         description s =\n\
-        encounter r context.encounter\n\
+        encounter r>Encounter+EpisodeOfCare context.encounter\n\
         event t context.event\n\
         facility t context.facilityType\n\
         format t content.format\n\
@@ -1089,7 +1089,7 @@ pub(super) static DOCUMENT_REFERENCE: ResourceType = ResourceType {
         security-label t securityLabel\n\
         setting t context.practiceSetting\n\
         status t =\n\
-        subject r =\n\
+        subject r>Practitioner+Group+Device+Patient =\n\
         type t =\n\
     ",
 };
@@ -1137,23 +1137,23 @@ pub(super) static ENCOUNTER: ResourceType = ResourceType {
         based-on r>ServiceRequest basedOn\n\
         class t =\n\
         date d period\n\
-        diagnosis r diagnosis.condition\n\
+        diagnosis r>Condition+Procedure diagnosis.condition\n\
         episode-of-care r>EpisodeOfCare episodeOfCare\n\
         identifier t =\n\
         length q =\n\
         location r>Location location.location\n\
         location-period d location.period\n\
         part-of r>Encounter partOf\n\
-        participant r participant.individual\n\
+        participant r>Practitioner+PractitionerRole+RelatedPerson participant.individual\n\
         participant-type t participant.type\n\
         patient r>Patient subject>Patient\n\
         practitioner r>Practitioner participant.individual>Practitioner\n\
         reason-code t reasonCode\n\
-        reason-reference r reasonReference\n\
+        reason-reference r>Condition+Observation+Procedure+ImmunizationRecommendation reasonReference\n\
         service-provider r>Organization serviceProvider\n\
         special-arrangement t hospitalization.specialArrangement\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         type t =\n\
     ",
 };
@@ -1368,21 +1368,21 @@ pub(super) static EXPLANATION_OF_BENEFIT: ResourceType = ResourceType {
         Member { parameter: "payee", paths: &["payee.party"], read: false, write: false },
     ],
     parameters: "\
-        care-team r careTeam.provider\n\
+        care-team r>Practitioner+Organization+PractitionerRole careTeam.provider\n\
         claim r>Claim =\n\
         coverage r>Coverage insurance.coverage\n\
         created d =\n\
         detail-udi r>Device item.detail.udi\n\
         disposition s =\n\
         encounter r>Encounter item.encounter\n\
-        enterer r =\n\
+        enterer r>Practitioner+PractitionerRole =\n\
         facility r>Location =\n\
         identifier t =\n\
         item-udi r>Device item.udi\n\
         patient r>Patient =\n\
-        payee r payee.party\n\
+        payee r>Practitioner+Organization+Patient+PractitionerRole+RelatedPerson payee.party\n\
         procedure-udi r>Device procedure.udi\n\
-        provider r =\n\
+        provider r>Practitioner+Organization+PractitionerRole =\n\
         status t =\n\
         subdetail-udi r>Device item.detail.subDetail.udi\n\
     ",
@@ -1401,7 +1401,7 @@ pub(super) static FAMILY_MEMBER_HISTORY: ResourceType = ResourceType {
         code t condition.code\n\
         date d =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>Questionnaire+Measure+PlanDefinition+OperationDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         patient r>Patient =\n\
         relationship t =\n\
@@ -1420,12 +1420,12 @@ pub(super) static FLAG: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        author r =\n\
+        author r>Practitioner+Organization+Device+Patient+PractitionerRole =\n\
         date d period\n\
-        encounter r =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         identifier t =\n\
         patient r>Patient subject>Patient\n\
-        subject r =\n\
+        subject r>Practitioner+Group+Organization+Medication+Patient+PlanDefinition+Procedure+Location =\n\
     ",
 };
 
@@ -1445,7 +1445,7 @@ pub(super) static GOAL: ResourceType = ResourceType {
         lifecycle-status t lifecycleStatus\n\
         patient r>Patient subject>Patient\n\
         start-date d startDate\n\
-        subject r =\n\
+        subject r>Group+Organization+Patient =\n\
         target-date d target.dueDate\n\
     ",
 };
@@ -1492,8 +1492,8 @@ pub(super) static GROUP: ResourceType = ResourceType {
         code t =\n\
         exclude t characteristic.exclude\n\
         identifier t =\n\
-        managing-entity r managingEntity\n\
-        member r member.entity\n\
+        managing-entity r>Practitioner+Organization+PractitionerRole+RelatedPerson managingEntity\n\
+        member r>Practitioner+Group+Device+Medication+Patient+Substance+PractitionerRole member.entity\n\
         type t =\n\
         value t characteristic.valueCodeableConcept,characteristic.valueBoolean\n\
     ",
@@ -1511,7 +1511,7 @@ pub(super) static GUIDANCE_RESPONSE: ResourceType = ResourceType {
         identifier t =\n\
         patient r>Patient subject>Patient\n\
         request t requestIdentifier\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -1549,23 +1549,23 @@ pub(super) static IMAGING_STUDY: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        basedon r basedOn\n\
+        basedon r>Appointment+AppointmentResponse+CarePlan+Task+ServiceRequest basedOn\n\
         bodysite t series.bodySite\n\
         dicom-class t series.instance.sopClass\n\
         encounter r>Encounter =\n\
         endpoint r>Endpoint =,series.endpoint\n\
         identifier t =\n\
         instance t series.instance.uid\n\
-        interpreter r =\n\
+        interpreter r>Practitioner+PractitionerRole =\n\
         modality t series.modality\n\
         patient r>Patient subject>Patient\n\
-        performer r series.performer.actor\n\
+        performer r>Practitioner+Organization+CareTeam+Device+Patient+PractitionerRole+RelatedPerson series.performer.actor\n\
         reason t reasonCode\n\
-        referrer r =\n\
+        referrer r>Practitioner+PractitionerRole =\n\
         series t series.uid\n\
         started d =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Device+Patient =\n\
     ",
 };
 
@@ -1585,11 +1585,11 @@ pub(super) static IMMUNIZATION: ResourceType = ResourceType {
         lot-number s lotNumber\n\
         manufacturer r>Organization =\n\
         patient r>Patient =\n\
-        performer r performer.actor\n\
+        performer r>Practitioner+Organization+PractitionerRole performer.actor\n\
         reaction r>Observation reaction.detail\n\
         reaction-date d reaction.date\n\
         reason-code t reasonCode\n\
-        reason-reference r reasonReference\n\
+        reason-reference r>Condition+Observation+DiagnosticReport reasonReference\n\
         series s protocolApplied.series\n\
         status t =\n\
         status-reason t statusReason\n\
@@ -1633,7 +1633,7 @@ pub(super) static IMMUNIZATION_RECOMMENDATION: ResourceType = ResourceType {
         information r recommendation.supportingPatientInformation\n\
         patient r>Patient =\n\
         status t recommendation.forecastStatus\n\
-        support r recommendation.supportingImmunization\n\
+        support r>Immunization+ImmunizationEvaluation recommendation.supportingImmunization\n\
         target-disease t recommendation.targetDisease\n\
         vaccine-type t recommendation.vaccineCode\n\
     ",
@@ -1711,12 +1711,12 @@ pub(super) static INVOICE: ResourceType = ResourceType {
         date d =\n\
         identifier t =\n\
         issuer r>Organization =\n\
-        participant r participant.actor\n\
+        participant r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson participant.actor\n\
         participant-role t participant.role\n\
         patient r>Patient subject>Patient\n\
-        recipient r =\n\
+        recipient r>Organization+Patient+RelatedPerson =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         totalgross q totalGross\n\
         totalnet q totalNet\n\
         type t =\n\
@@ -1768,7 +1768,7 @@ pub(super) static LINKAGE: ResourceType = ResourceType {
     members: &[
     ],
     parameters: "\
-        author r =\n\
+        author r>Practitioner+Organization+PractitionerRole =\n\
         item r item.resource\n\
         source r item.resource\n\
     ",
@@ -1788,14 +1788,14 @@ pub(super) static LIST: ResourceType = ResourceType {
         code t =\n\
         date d =\n\
         empty-reason t emptyReason\n\
-        encounter r =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         identifier t =\n\
         item r entry.item\n\
         notes s note.text\n\
         patient r>Patient subject>Patient\n\
-        source r =\n\
+        source r>Practitioner+Device+Patient+PractitionerRole =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Device+Patient+Location =\n\
         title s =\n\
     ",
 };
@@ -1877,9 +1877,9 @@ pub(super) static MEASURE_REPORT: ResourceType = ResourceType {
         measure r>Measure =\n\
         patient r>Patient subject>Patient\n\
         period d =\n\
-        reporter r =\n\
+        reporter r>Practitioner+Organization+PractitionerRole+Location =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Practitioner+Group+Organization+CareTeam+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson+Location =\n\
     ",
 };
 
@@ -1893,17 +1893,17 @@ pub(super) static MEDIA: ResourceType = ResourceType {
         Member { parameter: "subject", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>CarePlan+ServiceRequest basedOn\n\
         created d =\n\
-        device r =\n\
+        device r>Device+DeviceMetric =\n\
         encounter r>Encounter =\n\
         identifier t =\n\
         modality t =\n\
-        operator r =\n\
+        operator r>Practitioner+Organization+CareTeam+Device+Patient+PractitionerRole+RelatedPerson =\n\
         patient r>Patient subject>Patient\n\
         site t bodySite\n\
         status t =\n\
-        subject r =\n\
+        subject r>Practitioner+Group+Specimen+Device+Patient+PractitionerRole+Location =\n\
         type t =\n\
         view t =\n\
     ",
@@ -1922,7 +1922,7 @@ pub(super) static MEDICATION: ResourceType = ResourceType {
         expiration-date d batch.expirationDate\n\
         form t =\n\
         identifier t =\n\
-        ingredient r ingredient.itemReference\n\
+        ingredient r>Medication+Substance ingredient.itemReference\n\
         ingredient-code t ingredient.itemCodeableConcept\n\
         lot-number t batch.lotNumber\n\
         manufacturer r>Organization =\n\
@@ -1943,18 +1943,18 @@ pub(super) static MEDICATION_ADMINISTRATION: ResourceType = ResourceType {
     ],
     parameters: "\
         code t medicationCodeableConcept\n\
-        context r =\n\
+        context r>EpisodeOfCare+Encounter =\n\
         device r>Device =\n\
         effective-time d effective\n\
         identifier t =\n\
         medication r>Medication medicationReference\n\
         patient r>Patient subject>Patient\n\
-        performer r performer.actor\n\
+        performer r>Practitioner+Device+Patient+PractitionerRole+RelatedPerson performer.actor\n\
         reason-given t reasonCode\n\
         reason-not-given t statusReason\n\
         request r>MedicationRequest =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -1971,17 +1971,17 @@ pub(super) static MEDICATION_DISPENSE: ResourceType = ResourceType {
     ],
     parameters: "\
         code t medicationCodeableConcept\n\
-        context r =\n\
+        context r>EpisodeOfCare+Encounter =\n\
         destination r>Location =\n\
         identifier t =\n\
         medication r>Medication medicationReference\n\
         patient r>Patient subject>Patient\n\
-        performer r performer.actor\n\
+        performer r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson performer.actor\n\
         prescription r>MedicationRequest authorizingPrescription\n\
-        receiver r =\n\
-        responsibleparty r substitution.responsibleParty\n\
+        receiver r>Practitioner+Patient =\n\
+        responsibleparty r>Practitioner+PractitionerRole substitution.responsibleParty\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         type t =\n\
         whenhandedover d whenHandedOver\n\
         whenprepared d whenPrepared\n\
@@ -2006,7 +2006,7 @@ pub(super) static MEDICATION_KNOWLEDGE: ResourceType = ResourceType {
         manufacturer r>Organization =\n\
         monitoring-program-name t monitoringProgram.name\n\
         monitoring-program-type t monitoringProgram.type\n\
-        monograph r monograph.source\n\
+        monograph r>Media+DocumentReference monograph.source\n\
         monograph-type t monograph.type\n\
         source-cost t cost.source\n\
         status t =\n\
@@ -2030,15 +2030,15 @@ pub(super) static MEDICATION_REQUEST: ResourceType = ResourceType {
         encounter r>Encounter =\n\
         identifier t =\n\
         intended-dispenser r>Organization dispenseRequest.performer\n\
-        intended-performer r performer\n\
+        intended-performer r>Practitioner+Organization+CareTeam+Device+Patient+PractitionerRole+RelatedPerson performer\n\
         intended-performertype t performerType\n\
         intent t =\n\
         medication r>Medication medicationReference\n\
         patient r>Patient subject>Patient\n\
         priority t =\n\
-        requester r =\n\
+        requester r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -2054,15 +2054,15 @@ pub(super) static MEDICATION_STATEMENT: ResourceType = ResourceType {
     parameters: "\
         category t =\n\
         code t medicationCodeableConcept\n\
-        context r =\n\
+        context r>EpisodeOfCare+Encounter =\n\
         effective d =\n\
         identifier t =\n\
         medication r>Medication medicationReference\n\
-        part-of r partOf\n\
+        part-of r>MedicationDispense+Observation+MedicationAdministration+Procedure+MedicationStatement partOf\n\
         patient r>Patient subject>Patient\n\
-        source r informationSource\n\
+        source r>Practitioner+Organization+Patient+PractitionerRole+RelatedPerson informationSource\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -2094,7 +2094,7 @@ pub(super) static MEDICINAL_PRODUCT_AUTHORIZATION: ResourceType = ResourceType {
         holder r>Organization =\n\
         identifier t =\n\
         status t =\n\
-        subject r =\n\
+        subject r>MedicinalProductPackaged+MedicinalProduct =\n\
     ",
 };
 
@@ -2107,7 +2107,7 @@ pub(super) static MEDICINAL_PRODUCT_CONTRAINDICATION: ResourceType = ResourceTyp
     members: &[
     ],
     parameters: "\
-        subject r =\n\
+        subject r>Medication+MedicinalProduct =\n\
     ",
 };
 
@@ -2120,7 +2120,7 @@ pub(super) static MEDICINAL_PRODUCT_INDICATION: ResourceType = ResourceType {
     members: &[
     ],
     parameters: "\
-        subject r =\n\
+        subject r>Medication+MedicinalProduct =\n\
     ",
 };
 
@@ -2145,7 +2145,7 @@ pub(super) static MEDICINAL_PRODUCT_INTERACTION: ResourceType = ResourceType {
     members: &[
     ],
     parameters: "\
-        subject r =\n\
+        subject r>Medication+Substance+MedicinalProduct =\n\
     ",
 };
 
@@ -2199,7 +2199,7 @@ pub(super) static MEDICINAL_PRODUCT_UNDESIRABLE_EFFECT: ResourceType = ResourceT
     members: &[
     ],
     parameters: "\
-        subject r =\n\
+        subject r>Medication+MedicinalProduct =\n\
     ",
 };
 
@@ -2225,7 +2225,7 @@ pub(super) static MESSAGE_DEFINITION: ResourceType = ResourceType {
         identifier t =\n\
         jurisdiction t =\n\
         name s =\n\
-        parent r =\n\
+        parent r>PlanDefinition+ActivityDefinition =\n\
         publisher s =\n\
         status t =\n\
         title s =\n\
@@ -2243,17 +2243,17 @@ pub(super) static MESSAGE_HEADER: ResourceType = ResourceType {
     members: &[
     ],
     parameters: "\
-        author r =\n\
+        author r>Practitioner+PractitionerRole =\n\
         code t response.code\n\
         destination s destination.name\n\
         destination-uri u destination.endpoint\n\
-        enterer r =\n\
+        enterer r>Practitioner+PractitionerRole =\n\
         event t =\n\
         focus r =\n\
-        receiver r destination.receiver\n\
+        receiver r>Practitioner+Organization+PractitionerRole destination.receiver\n\
         response-id t response.identifier\n\
-        responsible r =\n\
-        sender r =\n\
+        responsible r>Practitioner+Organization+PractitionerRole =\n\
+        sender r>Practitioner+Organization+PractitionerRole =\n\
         source s source.name\n\
         source-uri u source.endpoint\n\
         target r>Device destination.target\n\
@@ -2329,14 +2329,14 @@ pub(super) static NUTRITION_ORDER: ResourceType = ResourceType {
     parameters: "\
         additive t enteralFormula.additiveType\n\
         datetime d dateTime\n\
-        encounter r =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         formula t enteralFormula.baseFormulaType\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>PlanDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         oraldiet t oralDiet.type\n\
         patient r>Patient =\n\
-        provider r orderer\n\
+        provider r>Practitioner+PractitionerRole orderer\n\
         status t =\n\
         supplement t supplement.type\n\
     ",
@@ -2353,7 +2353,7 @@ pub(super) static OBSERVATION: ResourceType = ResourceType {
         Member { parameter: "performer", paths: &["performer"], read: false, write: false },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>CarePlan+MedicationRequest+NutritionOrder+DeviceRequest+ServiceRequest+ImmunizationRecommendation basedOn\n\
         category t =\n\
         code t =\n\
         code-value-concept c\n\
@@ -2374,19 +2374,19 @@ pub(super) static OBSERVATION: ResourceType = ResourceType {
         component-value-quantity q component.valueQuantity,component.valueSampledData\n\
         data-absent-reason t dataAbsentReason\n\
         date d effective\n\
-        derived-from r derivedFrom\n\
-        device r =\n\
-        encounter r =\n\
+        derived-from r>Media+Observation+ImagingStudy+MolecularSequence+QuestionnaireResponse+DocumentReference derivedFrom\n\
+        device r>Device+DeviceMetric =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         focus r =\n\
-        has-member r hasMember\n\
+        has-member r>Observation+MolecularSequence+QuestionnaireResponse hasMember\n\
         identifier t =\n\
         method t =\n\
-        part-of r partOf\n\
+        part-of r>Immunization+MedicationDispense+MedicationAdministration+Procedure+ImagingStudy+MedicationStatement partOf\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Practitioner+Organization+CareTeam+Patient+PractitionerRole+RelatedPerson =\n\
         specimen r>Specimen =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Device+Patient+Location =\n\
         value-concept t valueCodeableConcept\n\
         value-date d valueDateTime,valuePeriod\n\
         value-quantity q valueQuantity,valueSampledData\n\
@@ -2538,11 +2538,11 @@ pub(super) static PATIENT: ResourceType = ResourceType {
         email t telecom[system=email]\n\
         family s name.family\n\
         gender t =\n\
-        general-practitioner r generalPractitioner\n\
+        general-practitioner r>Practitioner+Organization+PractitionerRole generalPractitioner\n\
         given s name.given\n\
         identifier t =\n\
         language t communication.language\n\
-        link r link.other\n\
+        link r>Patient+RelatedPerson link.other\n\
         name s =\n\
         organization r>Organization managingOrganization\n\
         phone t telecom[system=phone]\n\
@@ -2563,7 +2563,7 @@ pub(super) static PAYMENT_NOTICE: ResourceType = ResourceType {
         created d =\n\
         identifier t =\n\
         payment-status t paymentStatus\n\
-        provider r =\n\
+        provider r>Practitioner+Organization+PractitionerRole =\n\
         request r =\n\
         response r =\n\
         status t =\n\
@@ -2585,7 +2585,7 @@ pub(super) static PAYMENT_RECONCILIATION: ResourceType = ResourceType {
         outcome t =\n\
         payment-issuer r>Organization paymentIssuer\n\
         request r>Task =\n\
-        requestor r =\n\
+        requestor r>Practitioner+Organization+PractitionerRole =\n\
         status t =\n\
     ",
 };
@@ -2610,7 +2610,7 @@ pub(super) static PERSON: ResourceType = ResourceType {
         email t telecom[system=email]\n\
         gender t =\n\
         identifier t =\n\
-        link r link.target\n\
+        link r>Practitioner+Patient+Person+RelatedPerson link.target\n\
         name s =\n\
         organization r>Organization managingOrganization\n\
         patient r>Patient link.target>Patient\n\
@@ -2638,7 +2638,7 @@ pub(super) static PLAN_DEFINITION: ResourceType = ResourceType {
         context-type-quantity c\n\
         context-type-value c\n\
         date d =\n\
-        definition r action.definition\n\
+        definition r>Questionnaire+PlanDefinition+ActivityDefinition action.definition\n\
         depends-on r relatedArtifact[type=depends-on].resource,library\n\
         derived-from r relatedArtifact[type=derived-from].resource\n\
         description s =\n\
@@ -2723,22 +2723,22 @@ pub(super) static PROCEDURE: ResourceType = ResourceType {
         Member { parameter: "performer", paths: &["performer.actor"], read: false, write: false },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>CarePlan+ServiceRequest basedOn\n\
         category t =\n\
         code t =\n\
         date d performed\n\
-        encounter r =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>Questionnaire+Measure+PlanDefinition+OperationDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         location r>Location =\n\
-        part-of r partOf\n\
+        part-of r>Observation+Procedure+MedicationAdministration partOf\n\
         patient r>Patient subject>Patient\n\
-        performer r performer.actor\n\
+        performer r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson performer.actor\n\
         reason-code t reasonCode\n\
-        reason-reference r reasonReference\n\
+        reason-reference r>Condition+Observation+Procedure+DiagnosticReport+DocumentReference reasonReference\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -2752,7 +2752,7 @@ pub(super) static PROVENANCE: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["target"], read: true, write: false },
     ],
     parameters: "\
-        agent r agent.who\n\
+        agent r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson agent.who\n\
         agent-role t agent.role\n\
         agent-type t agent.type\n\
         entity r entity.what\n\
@@ -2807,15 +2807,15 @@ pub(super) static QUESTIONNAIRE_RESPONSE: ResourceType = ResourceType {
         Member { parameter: "author", paths: &["author"], read: false, write: false },
     ],
     parameters: "\
-        author r =\n\
+        author r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         authored d =\n\
-        based-on r basedOn\n\
+        based-on r>CarePlan+ServiceRequest basedOn\n\
         encounter r>Encounter =\n\
         identifier t =\n\
-        part-of r partOf\n\
+        part-of r>Observation+Procedure partOf\n\
         patient r>Patient subject>Patient\n\
         questionnaire r>Questionnaire =\n\
-        source r =\n\
+        source r>Practitioner+Patient+PractitionerRole+RelatedPerson =\n\
         status t =\n\
         subject r =\n\
     ",
@@ -2862,7 +2862,7 @@ pub(super) static REQUEST_GROUP: ResourceType = ResourceType {
         Member { parameter: "participant", paths: &["action.participant"], read: false, write: false },
     ],
     parameters: "\
-        author r =\n\
+        author r>Practitioner+Device+PractitionerRole =\n\
         authored d authoredOn\n\
         code t =\n\
         encounter r>Encounter =\n\
@@ -2871,11 +2871,11 @@ pub(super) static REQUEST_GROUP: ResourceType = ResourceType {
         instantiates-canonical r instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         intent t =\n\
-        participant r action.participant\n\
+        participant r>Practitioner+Device+Patient+PractitionerRole+RelatedPerson action.participant\n\
         patient r>Patient subject>Patient\n\
         priority t =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -2963,7 +2963,7 @@ pub(super) static RESEARCH_STUDY: ResourceType = ResourceType {
         keyword t =\n\
         location t =\n\
         partof r>ResearchStudy partOf\n\
-        principalinvestigator r principalInvestigator\n\
+        principalinvestigator r>Practitioner+PractitionerRole principalInvestigator\n\
         protocol r>PlanDefinition =\n\
         site r>Location =\n\
         sponsor r>Organization =\n\
@@ -3003,14 +3003,14 @@ pub(super) static RISK_ASSESSMENT: ResourceType = ResourceType {
     parameters: "\
         condition r>Condition =\n\
         date d occurrenceDateTime\n\
-        encounter r =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         identifier t =\n\
         method t =\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Practitioner+Device+PractitionerRole =\n\
         probability n prediction.probability\n\
         risk t prediction.qualitativeRisk\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -3053,7 +3053,7 @@ pub(super) static SCHEDULE: ResourceType = ResourceType {
     ],
     parameters: "\
         active t =\n\
-        actor r =\n\
+        actor r>Practitioner+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson+Location =\n\
         date d planningHorizon\n\
         identifier t =\n\
         service-category t serviceCategory\n\
@@ -3105,27 +3105,27 @@ pub(super) static SERVICE_REQUEST: ResourceType = ResourceType {
     ],
     parameters: "\
         authored d authoredOn\n\
-        based-on r basedOn\n\
+        based-on r>CarePlan+MedicationRequest+ServiceRequest basedOn\n\
         body-site t bodySite\n\
         category t =\n\
         code t =\n\
-        encounter r =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>PlanDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         intent t =\n\
         occurrence d =\n\
         order-detail t orderDetail.text\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Practitioner+Organization+CareTeam+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson =\n\
         performer-type t performerType\n\
         priority t =\n\
         replaces r>ServiceRequest =\n\
-        requester r =\n\
+        requester r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         requisition t =\n\
         specimen r>Specimen =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Device+Patient+Location =\n\
     ",
 };
 
@@ -3162,14 +3162,14 @@ pub(super) static SPECIMEN: ResourceType = ResourceType {
         accession t accessionIdentifier\n\
         bodysite t collection.bodySite\n\
         collected d collection.collected\n\
-        collector r collection.collector\n\
+        collector r>Practitioner+PractitionerRole collection.collector\n\
         container t container.type\n\
         container-id t container.identifier\n\
         identifier t =\n\
         parent r>Specimen =\n\
         patient r>Patient subject>Patient\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Device+Patient+Substance+Location =\n\
         type t =\n\
     ",
 };
@@ -3389,9 +3389,9 @@ pub(super) static SUPPLY_DELIVERY: ResourceType = ResourceType {
     parameters: "\
         identifier t =\n\
         patient r>Patient =\n\
-        receiver r =\n\
+        receiver r>Practitioner+PractitionerRole =\n\
         status t =\n\
-        supplier r =\n\
+        supplier r>Practitioner+Organization+PractitionerRole =\n\
     ",
 };
 
@@ -3408,10 +3408,10 @@ pub(super) static SUPPLY_REQUEST: ResourceType = ResourceType {
         category t =\n\
         date d authoredOn\n\
         identifier t =\n\
-        requester r =\n\
+        requester r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         status t =\n\
-        subject r deliverTo\n\
-        supplier r =\n\
+        subject r>Organization+Patient+Location deliverTo\n\
+        supplier r>Organization+HealthcareService =\n\
     ",
 };
 
@@ -3434,13 +3434,13 @@ pub(super) static TASK: ResourceType = ResourceType {
         identifier t =\n\
         intent t =\n\
         modified d lastModified\n\
-        owner r =\n\
+        owner r>Practitioner+Organization+CareTeam+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson =\n\
         part-of r>Task partOf\n\
         patient r>Patient for>Patient\n\
         performer t performerType\n\
         period d executionPeriod\n\
         priority t =\n\
-        requester r =\n\
+        requester r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         status t =\n\
         subject r for\n\
     ",
@@ -3572,10 +3572,10 @@ pub(super) static VISION_PRESCRIPTION: ResourceType = ResourceType {
     ],
     parameters: "\
         datewritten d dateWritten\n\
-        encounter r =\n\
+        encounter r>Encounter+EpisodeOfCare =\n\
         identifier t =\n\
         patient r>Patient =\n\
-        prescriber r =\n\
+        prescriber r>Practitioner+PractitionerRole =\n\
         status t =\n\
     ",
 };

@@ -98,7 +98,7 @@ pub(super) static CLINICAL_USE_DEFINITION: ResourceType = ResourceType {
         indication-reference r indication.diseaseSymptomProcedure\n\
         interaction t interaction.type\n\
         product r>MedicinalProductDefinition subject>MedicinalProductDefinition\n\
-        subject r =\n\
+        subject r>MedicinalProductDefinition+Device+Medication+DeviceDefinition+PlanDefinition+Substance+ActivityDefinition =\n\
         type t =\n\
     ",
 };
@@ -115,8 +115,8 @@ pub(super) static COMPOSITION: ResourceType = ResourceType {
         Member { parameter: "attester", paths: &["attester.party"], read: false, write: false },
     ],
     parameters: "\
-        attester r attester.party\n\
-        author r =\n\
+        attester r>Practitioner+Organization+Patient+PractitionerRole+RelatedPerson attester.party\n\
+        author r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         category t =\n\
         confidentiality t =\n\
         context t event.code\n\
@@ -146,7 +146,7 @@ pub(super) static DETECTED_ISSUE: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["patient"], read: true, write: true },
     ],
     parameters: "\
-        author r =\n\
+        author r>Practitioner+Device+PractitionerRole =\n\
         code t =\n\
         identified d =\n\
         identifier t =\n\
@@ -189,16 +189,16 @@ pub(super) static DEVICE_REQUEST: ResourceType = ResourceType {
         event-date d occurrenceDateTime,occurrencePeriod\n\
         group-identifier t groupIdentifier\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>PlanDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
-        insurance r =\n\
+        insurance r>ClaimResponse+Coverage =\n\
         intent t =\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Practitioner+Organization+CareTeam+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson =\n\
         prior-request r priorRequest\n\
-        requester r =\n\
+        requester r>Practitioner+Organization+Device+PractitionerRole =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Device+Patient+Location =\n\
     ",
 };
 
@@ -215,7 +215,7 @@ pub(super) static DEVICE_USE_STATEMENT: ResourceType = ResourceType {
         device r>Device =\n\
         identifier t =\n\
         patient r>Patient subject>Patient\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -229,7 +229,7 @@ pub(super) static DIAGNOSTIC_REPORT: ResourceType = ResourceType {
         Member { parameter: "subject", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>CarePlan+MedicationRequest+NutritionOrder+ServiceRequest+ImmunizationRecommendation basedOn\n\
         category t =\n\
         code t =\n\
         conclusion t conclusionCode\n\
@@ -239,12 +239,12 @@ pub(super) static DIAGNOSTIC_REPORT: ResourceType = ResourceType {
         issued d =\n\
         media r>Media media.link\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Practitioner+Organization+CareTeam+PractitionerRole =\n\
         result r>Observation =\n\
-        results-interpreter r resultsInterpreter\n\
+        results-interpreter r>Practitioner+Organization+CareTeam+PractitionerRole resultsInterpreter\n\
         specimen r>Specimen =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Practitioner+Group+Organization+Device+Medication+Patient+Procedure+Substance+Location =\n\
     ",
 };
 
@@ -259,8 +259,8 @@ pub(super) static DOCUMENT_REFERENCE: ResourceType = ResourceType {
         Member { parameter: "author", paths: &["author"], read: false, write: false },
     ],
     parameters: "\
-        authenticator r =\n\
-        author r =\n\
+        authenticator r>Practitioner+Organization+PractitionerRole =\n\
+        author r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         category t =\n\
         contenttype t content.attachment.contentType\n\
         custodian r>Organization =\n\
@@ -282,7 +282,7 @@ pub(super) static DOCUMENT_REFERENCE: ResourceType = ResourceType {
         security-label t securityLabel\n\
         setting t context.practiceSetting\n\
         status t =\n\
-        subject r =\n\
+        subject r>Practitioner+Group+Device+Patient =\n\
         type t =\n\
     ",
 };
@@ -369,12 +369,35 @@ pub(super) static FLAG: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        author r =\n\
+        author r>Practitioner+Organization+Device+Patient+PractitionerRole =\n\
         date d period\n\
         encounter r>Encounter =\n\
         identifier t =\n\
         patient r>Patient subject>Patient\n\
-        subject r =\n\
+        subject r>Practitioner+Group+Organization+Medication+Patient+PlanDefinition+Procedure+Location =\n\
+    ",
+};
+
+pub(super) static GROUP: ResourceType = ResourceType {
+    name: "Group",
+    class: Class::Unruled,
+    exclusive: false,
+    narrow_by: "",
+    narrow_by_bare_id: false,
+    members: &[
+        Member { parameter: "member", paths: &["member.entity"], read: false, write: false },
+    ],
+    parameters: "\
+        actual t =\n\
+        characteristic t characteristic.code\n\
+        characteristic-value c\n\
+        code t =\n\
+        exclude t characteristic.exclude\n\
+        identifier t =\n\
+        managing-entity r>Practitioner+Organization+PractitionerRole+RelatedPerson managingEntity\n\
+        member r>Practitioner+Group+Device+Medication+Patient+Substance+PractitionerRole+RelatedPerson member.entity\n\
+        type t =\n\
+        value t characteristic.valueCodeableConcept,characteristic.valueBoolean\n\
     ",
 };
 
@@ -394,11 +417,11 @@ pub(super) static IMMUNIZATION: ResourceType = ResourceType {
         lot-number s lotNumber\n\
         manufacturer r>Organization =\n\
         patient r>Patient =\n\
-        performer r performer.actor\n\
+        performer r>Practitioner+Organization+PractitionerRole performer.actor\n\
         reaction r>Observation reaction.detail\n\
         reaction-date d reaction.date\n\
         reason-code t reasonCode\n\
-        reason-reference r reasonReference\n\
+        reason-reference r>Condition+Observation+DiagnosticReport reasonReference\n\
         series s protocolApplied.series\n\
         status t =\n\
         status-reason t statusReason\n\
@@ -416,7 +439,7 @@ pub(super) static INGREDIENT: ResourceType = ResourceType {
     members: &[
     ],
     parameters: "\
-        for r =\n\
+        for r>AdministrableProductDefinition+ManufacturedItemDefinition+MedicinalProductDefinition =\n\
         function t =\n\
         identifier t =\n\
         manufacturer r =\n\
@@ -446,9 +469,9 @@ pub(super) static LIST: ResourceType = ResourceType {
         item r entry.item\n\
         notes s note.text\n\
         patient r>Patient subject>Patient\n\
-        source r =\n\
+        source r>Practitioner+Device+Patient+PractitionerRole =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Device+Patient+Location =\n\
         title s =\n\
     ",
 };
@@ -468,6 +491,28 @@ pub(super) static MANUFACTURED_ITEM_DEFINITION: ResourceType = ResourceType {
     ",
 };
 
+pub(super) static MEASURE_REPORT: ResourceType = ResourceType {
+    name: "MeasureReport",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "patient", paths: &["subject"], read: true, write: true },
+    ],
+    parameters: "\
+        date d =\n\
+        evaluated-resource r evaluatedResource\n\
+        identifier t =\n\
+        measure r>Measure =\n\
+        patient r>Patient subject>Patient\n\
+        period d =\n\
+        reporter r>Practitioner+Organization+PractitionerRole+Location =\n\
+        status t =\n\
+        subject r>Practitioner+Group+Device+Patient+PractitionerRole+RelatedPerson+Location =\n\
+    ",
+};
+
 pub(super) static MEDICINAL_PRODUCT_DEFINITION: ResourceType = ResourceType {
     name: "MedicinalProductDefinition",
     class: Class::Unruled,
@@ -479,7 +524,7 @@ pub(super) static MEDICINAL_PRODUCT_DEFINITION: ResourceType = ResourceType {
     parameters: "\
         characteristic t characteristic.value\n\
         characteristic-type t characteristic.type\n\
-        contact r contact.contact\n\
+        contact r>Organization+PractitionerRole contact.contact\n\
         domain t =\n\
         identifier t =\n\
         ingredient t =\n\
@@ -507,11 +552,11 @@ pub(super) static NUTRITION_ORDER: ResourceType = ResourceType {
         encounter r>Encounter =\n\
         formula t enteralFormula.baseFormulaType\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>PlanDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         oraldiet t oralDiet.type\n\
         patient r>Patient =\n\
-        provider r orderer\n\
+        provider r>Practitioner+PractitionerRole orderer\n\
         status t =\n\
         supplement t supplement.type\n\
     ",
@@ -542,7 +587,7 @@ pub(super) static OBSERVATION: ResourceType = ResourceType {
         Member { parameter: "performer", paths: &["performer"], read: false, write: false },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>CarePlan+MedicationRequest+NutritionOrder+DeviceRequest+ServiceRequest+ImmunizationRecommendation basedOn\n\
         category t =\n\
         code t =\n\
         code-value-concept c\n\
@@ -563,19 +608,19 @@ pub(super) static OBSERVATION: ResourceType = ResourceType {
         component-value-quantity q component.valueQuantity,component.valueSampledData\n\
         data-absent-reason t dataAbsentReason\n\
         date d effective\n\
-        derived-from r derivedFrom\n\
-        device r =\n\
+        derived-from r>Media+Observation+ImagingStudy+MolecularSequence+QuestionnaireResponse+DocumentReference derivedFrom\n\
+        device r>Device+DeviceMetric =\n\
         encounter r>Encounter =\n\
         focus r =\n\
-        has-member r hasMember\n\
+        has-member r>Observation+MolecularSequence+QuestionnaireResponse hasMember\n\
         identifier t =\n\
         method t =\n\
-        part-of r partOf\n\
+        part-of r>Immunization+MedicationDispense+MedicationAdministration+Procedure+ImagingStudy+MedicationStatement partOf\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Practitioner+Organization+CareTeam+Patient+PractitionerRole+RelatedPerson =\n\
         specimen r>Specimen =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Practitioner+Group+Organization+Device+Medication+Patient+Procedure+Substance+Location =\n\
         value-concept t valueCodeableConcept\n\
         value-date d valueDateTime,valuePeriod\n\
         value-quantity q valueQuantity,valueSampledData\n\
@@ -617,22 +662,22 @@ pub(super) static PROCEDURE: ResourceType = ResourceType {
         Member { parameter: "performer", paths: &["performer.actor"], read: false, write: false },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>CarePlan+ServiceRequest basedOn\n\
         category t =\n\
         code t =\n\
         date d performed\n\
         encounter r>Encounter =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>Questionnaire+Measure+PlanDefinition+OperationDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         location r>Location =\n\
-        part-of r partOf\n\
+        part-of r>Observation+Procedure+MedicationAdministration partOf\n\
         patient r>Patient subject>Patient\n\
-        performer r performer.actor\n\
+        performer r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson performer.actor\n\
         reason-code t reasonCode\n\
-        reason-reference r reasonReference\n\
+        reason-reference r>Condition+Observation+Procedure+DiagnosticReport+DocumentReference reasonReference\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -651,7 +696,7 @@ pub(super) static REGULATED_AUTHORIZATION: ResourceType = ResourceType {
         identifier t =\n\
         region t =\n\
         status t =\n\
-        subject r =\n\
+        subject r>SubstanceDefinition+Organization+BiologicallyDerivedProduct+PackagedProductDefinition+ResearchStudy+Practitioner+MedicinalProductDefinition+NutritionProduct+DeviceDefinition+ObservationDefinition+PlanDefinition+ActivityDefinition+Location =\n\
     ",
 };
 
@@ -671,10 +716,10 @@ pub(super) static RISK_ASSESSMENT: ResourceType = ResourceType {
         identifier t =\n\
         method t =\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Practitioner+Device+PractitionerRole =\n\
         probability n prediction.probability\n\
         risk t prediction.qualitativeRisk\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -690,26 +735,26 @@ pub(super) static SERVICE_REQUEST: ResourceType = ResourceType {
     ],
     parameters: "\
         authored d authoredOn\n\
-        based-on r basedOn\n\
+        based-on r>CarePlan+MedicationRequest+ServiceRequest basedOn\n\
         body-site t bodySite\n\
         category t =\n\
         code t =\n\
         encounter r>Encounter =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>PlanDefinition+ActivityDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         intent t =\n\
         occurrence d =\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Practitioner+Organization+CareTeam+Device+Patient+HealthcareService+PractitionerRole+RelatedPerson =\n\
         performer-type t performerType\n\
         priority t =\n\
         replaces r>ServiceRequest =\n\
-        requester r =\n\
+        requester r>Practitioner+Organization+Device+Patient+PractitionerRole+RelatedPerson =\n\
         requisition t =\n\
         specimen r>Specimen =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Device+Patient+Location =\n\
     ",
 };
 
@@ -765,7 +810,7 @@ pub(super) static VISION_PRESCRIPTION: ResourceType = ResourceType {
         encounter r>Encounter =\n\
         identifier t =\n\
         patient r>Patient =\n\
-        prescriber r =\n\
+        prescriber r>Practitioner+PractitionerRole =\n\
         status t =\n\
     ",
 };
@@ -831,7 +876,7 @@ static TYPES: &[&ResourceType] = &[
     &FLAG,
     &super::r4::GOAL,
     &super::r4::GRAPH_DEFINITION,
-    &super::r4::GROUP,
+    &GROUP,
     &super::r4::GUIDANCE_RESPONSE,
     &super::r4::HEALTHCARE_SERVICE,
     &super::r4::IMAGING_STUDY,
@@ -848,7 +893,7 @@ static TYPES: &[&ResourceType] = &[
     &super::r4::LOCATION,
     &MANUFACTURED_ITEM_DEFINITION,
     &super::r4::MEASURE,
-    &super::r4::MEASURE_REPORT,
+    &MEASURE_REPORT,
     &super::r4::MEDIA,
     &super::r4::MEDICATION,
     &super::r4::MEDICATION_ADMINISTRATION,

@@ -26,7 +26,7 @@ pub(super) static ACCOUNT: ResourceType = ResourceType {
         Member { parameter: "subject", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        guarantor r guarantor.party\n\
+        guarantor r>Organization+RelatedPerson+Patient guarantor.party\n\
         identifier t =\n\
         name s =\n\
         owner r>Organization =\n\
@@ -34,7 +34,7 @@ pub(super) static ACCOUNT: ResourceType = ResourceType {
         period d servicePeriod\n\
         relatedaccount r>Account relatedAccount.account\n\
         status t =\n\
-        subject r =\n\
+        subject r>HealthcareService+Device+Organization+PractitionerRole+Practitioner+Location+Patient =\n\
         type t =\n\
     ",
 };
@@ -139,13 +139,13 @@ pub(super) static ADVERSE_EVENT: ResourceType = ResourceType {
         identifier t =\n\
         location r>Location =\n\
         patient r>Patient subject>Patient\n\
-        recorder r =\n\
-        resultingeffect r resultingEffect\n\
+        recorder r>RelatedPerson+PractitionerRole+ResearchSubject+Practitioner+Patient =\n\
+        resultingeffect r>Observation+Condition resultingEffect\n\
         seriousness t =\n\
         status t =\n\
         study r>ResearchStudy =\n\
-        subject r =\n\
-        substance r suspectEntity.instanceReference\n\
+        subject r>RelatedPerson+ResearchSubject+Group+Practitioner+Patient =\n\
+        substance r>Device+Procedure+MedicationStatement+ResearchStudy+MedicationAdministration+BiologicallyDerivedProduct+Immunization+Substance+Medication suspectEntity.instanceReference\n\
     ",
 };
 
@@ -169,7 +169,7 @@ pub(super) static ALLERGY_INTOLERANCE: ResourceType = ResourceType {
         last-date d lastOccurrence\n\
         manifestation-code t reaction.manifestation.concept\n\
         manifestation-reference r>Observation reaction.manifestation.reference\n\
-        participant r participant.actor\n\
+        participant r>Device+Organization+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient participant.actor\n\
         patient r>Patient =\n\
         route t reaction.exposureRoute\n\
         severity t reaction.severity\n\
@@ -188,9 +188,9 @@ pub(super) static APPOINTMENT: ResourceType = ResourceType {
         Member { parameter: "actor", paths: &["participant.actor"], read: true, write: true },
     ],
     parameters: "\
-        actor r participant.actor\n\
+        actor r>HealthcareService+CareTeam+Device+RelatedPerson+PractitionerRole+Group+Practitioner+Location+Patient participant.actor\n\
         appointment-type t appointmentType\n\
-        based-on r basedOn\n\
+        based-on r>DeviceRequest+ServiceRequest+CarePlan+MedicationRequest basedOn\n\
         date d\n\
         group r>Group participant.actor>Group,subject>Group\n\
         identifier t =\n\
@@ -199,7 +199,7 @@ pub(super) static APPOINTMENT: ResourceType = ResourceType {
         patient r>Patient participant.actor>Patient,subject>Patient\n\
         practitioner r>Practitioner participant.actor>Practitioner\n\
         reason-code t reason.concept\n\
-        reason-reference r reason.reference\n\
+        reason-reference r>Procedure+Observation+ImmunizationRecommendation+Condition reason.reference\n\
         requested-period d requestedPeriod\n\
         service-category t serviceCategory\n\
         service-type t serviceType.concept\n\
@@ -207,7 +207,7 @@ pub(super) static APPOINTMENT: ResourceType = ResourceType {
         slot r>Slot =\n\
         specialty t =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         supporting-info r supportingInformation\n\
     ",
 };
@@ -222,7 +222,7 @@ pub(super) static APPOINTMENT_RESPONSE: ResourceType = ResourceType {
         Member { parameter: "actor", paths: &["actor"], read: true, write: true },
     ],
     parameters: "\
-        actor r =\n\
+        actor r>HealthcareService+Device+RelatedPerson+PractitionerRole+Group+Practitioner+Location+Patient =\n\
         appointment r>Appointment =\n\
         group r>Group actor>Group\n\
         identifier t =\n\
@@ -258,9 +258,9 @@ pub(super) static AUDIT_EVENT: ResourceType = ResourceType {
     ],
     parameters: "\
         action t =\n\
-        agent r agent.who\n\
+        agent r>Organization+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Patient agent.who\n\
         agent-role t agent.role\n\
-        based-on r basedOn\n\
+        based-on r>DeviceRequest+ServiceRequest+CarePlan+Task+MedicationRequest+ImmunizationRecommendation+NutritionOrder basedOn\n\
         category t =\n\
         code t =\n\
         date d recorded\n\
@@ -271,7 +271,27 @@ pub(super) static AUDIT_EVENT: ResourceType = ResourceType {
         patient r>Patient =\n\
         policy u agent.policy\n\
         purpose t authorization,agent.authorization\n\
-        source r source.observer\n\
+        source r>Organization+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Patient source.observer\n\
+    ",
+};
+
+pub(super) static BASIC: ResourceType = ResourceType {
+    name: "Basic",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "patient", paths: &["subject"], read: true, write: true },
+        Member { parameter: "author", paths: &["author"], read: false, write: false },
+    ],
+    parameters: "\
+        author r>Organization+Device+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
+        code t =\n\
+        created d =\n\
+        identifier t =\n\
+        patient r>Patient subject>Patient\n\
+        subject r =\n\
     ",
 };
 
@@ -286,7 +306,7 @@ pub(super) static BIOLOGICALLY_DERIVED_PRODUCT: ResourceType = ResourceType {
     parameters: "\
         biological-source-event t biologicalSourceEvent\n\
         code t productCode\n\
-        collector r collection.collector\n\
+        collector r>PractitionerRole+Practitioner collection.collector\n\
         identifier t =\n\
         product-category t productCategory\n\
         product-status t productStatus\n\
@@ -377,24 +397,24 @@ pub(super) static CARE_PLAN: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        activity-reference r activity.plannedActivityReference\n\
-        based-on r basedOn\n\
+        activity-reference r>Appointment+RequestOrchestration+DeviceRequest+ServiceRequest+CommunicationRequest+Task+MedicationRequest+SupplyRequest+ImmunizationRecommendation+NutritionOrder+VisionPrescription activity.plannedActivityReference\n\
+        based-on r>RequestOrchestration+ServiceRequest+CarePlan+NutritionOrder basedOn\n\
         care-team r>CareTeam careTeam\n\
         category t =\n\
         condition r>Condition addresses.reference\n\
-        custodian r =\n\
+        custodian r>Device+Organization+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         date d period\n\
         encounter r>Encounter =\n\
         goal r>Goal =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>Measure+OperationDefinition+ActivityDefinition+PlanDefinition+Questionnaire instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         intent t =\n\
         part-of r>CarePlan partOf\n\
         patient r>Patient subject>Patient\n\
         replaces r>CarePlan =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -413,10 +433,10 @@ pub(super) static CARE_TEAM: ResourceType = ResourceType {
         date d\n\
         identifier t =\n\
         name s\n\
-        participant r participant.member\n\
+        participant r>Organization+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient participant.member\n\
         patient r>Patient subject>Patient\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -434,20 +454,20 @@ pub(super) static CHARGE_ITEM: ResourceType = ResourceType {
         code t =\n\
         encounter r>Encounter =\n\
         entered-date d enteredDate\n\
-        enterer r =\n\
+        enterer r>Organization+Device+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         factor-override n totalPriceComponent.factor\n\
         identifier t =\n\
         occurrence d occurrenceDateTime,occurrencePeriod,occurrenceTiming\n\
         patient r>Patient subject>Patient\n\
-        performer-actor r performer.actor\n\
+        performer-actor r>HealthcareService+Organization+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Patient performer.actor\n\
         performer-function t performer.function\n\
         performing-organization r>Organization performingOrganization\n\
         price-override q totalPriceComponent.amount\n\
         quantity q =\n\
         requesting-organization r>Organization requestingOrganization\n\
-        service r service.reference\n\
+        service r>SupplyDelivery+ImagingStudy+Procedure+Observation+ServiceRequest+MedicationAdministration+DiagnosticReport+Immunization+MedicationRequest+MedicationDispense service.reference\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -520,22 +540,46 @@ pub(super) static CLAIM: ResourceType = ResourceType {
         Member { parameter: "payee", paths: &["payee.party"], read: false, write: false },
     ],
     parameters: "\
-        care-team r careTeam.provider\n\
+        care-team r>Organization+PractitionerRole+Practitioner careTeam.provider\n\
         created d =\n\
         detail-udi r>Device item.detail.udi\n\
         encounter r>Encounter item.encounter\n\
-        enterer r =\n\
-        facility r =\n\
+        enterer r>RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
+        facility r>Organization+Location =\n\
         identifier t =\n\
         insurer r>Organization =\n\
         item-udi r>Device item.udi\n\
         patient r>Patient =\n\
-        payee r payee.party\n\
+        payee r>Organization+RelatedPerson+PractitionerRole+Practitioner+Patient payee.party\n\
         priority t =\n\
         procedure-udi r>Device procedure.udi\n\
-        provider r =\n\
+        provider r>Organization+PractitionerRole+Practitioner =\n\
         status t =\n\
         subdetail-udi r>Device item.detail.subDetail.udi\n\
+        use t =\n\
+    ",
+};
+
+pub(super) static CLAIM_RESPONSE: ResourceType = ResourceType {
+    name: "ClaimResponse",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+    ],
+    parameters: "\
+        created d =\n\
+        disposition s =\n\
+        identifier t =\n\
+        insurer r>Organization =\n\
+        outcome t =\n\
+        patient r>Patient =\n\
+        payment-date d payment.date\n\
+        request r>Claim =\n\
+        requestor r>Organization+PractitionerRole+Practitioner =\n\
+        status t =\n\
         use t =\n\
     ",
 };
@@ -553,14 +597,14 @@ pub(super) static CLINICAL_IMPRESSION: ResourceType = ResourceType {
         date d =\n\
         encounter r>Encounter =\n\
         finding-code t finding.item.concept\n\
-        finding-ref r finding.item.reference\n\
+        finding-ref r>DocumentReference+Observation+Condition finding.item.reference\n\
         identifier t =\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>PractitionerRole+Practitioner =\n\
         previous r>ClinicalImpression =\n\
-        problem r =\n\
+        problem r>AllergyIntolerance+Condition =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         supporting-info r supportingInfo\n\
     ",
 };
@@ -584,7 +628,7 @@ pub(super) static CLINICAL_USE_DEFINITION: ResourceType = ResourceType {
         interaction t interaction.type\n\
         product r>MedicinalProductDefinition subject>MedicinalProductDefinition\n\
         status t =\n\
-        subject r =\n\
+        subject r>MedicinalProductDefinition+Device+DeviceDefinition+NutritionProduct+ActivityDefinition+PlanDefinition+BiologicallyDerivedProduct+Substance+Medication =\n\
         type t =\n\
     ",
 };
@@ -641,17 +685,17 @@ pub(super) static COMMUNICATION: ResourceType = ResourceType {
         category t =\n\
         encounter r>Encounter =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>Measure+OperationDefinition+ActivityDefinition+PlanDefinition+Questionnaire instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         medium t =\n\
         part-of r partOf\n\
         patient r>Patient subject>Patient\n\
         received d =\n\
-        recipient r =\n\
-        sender r =\n\
+        recipient r>HealthcareService+CareTeam+Device+Organization+Endpoint+RelatedPerson+PractitionerRole+Group+Practitioner+Location+Patient =\n\
+        sender r>HealthcareService+Device+Organization+Endpoint+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         sent d =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         topic t =\n\
     ",
 };
@@ -675,16 +719,16 @@ pub(super) static COMMUNICATION_REQUEST: ResourceType = ResourceType {
         encounter r>Encounter =\n\
         group-identifier t groupIdentifier\n\
         identifier t =\n\
-        information-provider r informationProvider\n\
+        information-provider r>HealthcareService+Device+Organization+Endpoint+RelatedPerson+PractitionerRole+Practitioner+Patient informationProvider\n\
         medium t =\n\
         occurrence d occurrenceDateTime,occurrencePeriod\n\
         patient r>Patient subject>Patient\n\
         priority t =\n\
-        recipient r =\n\
+        recipient r>HealthcareService+Device+Organization+CareTeam+Endpoint+RelatedPerson+PractitionerRole+Practitioner+Group+Patient =\n\
         replaces r>CommunicationRequest =\n\
-        requester r =\n\
+        requester r>Organization+Device+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -700,8 +744,8 @@ pub(super) static COMPOSITION: ResourceType = ResourceType {
         Member { parameter: "attester", paths: &["attester.party"], read: false, write: false },
     ],
     parameters: "\
-        attester r attester.party\n\
-        author r =\n\
+        attester r>Organization+RelatedPerson+PractitionerRole+Practitioner+Patient attester.party\n\
+        author r>Device+Organization+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         category t =\n\
         date d =\n\
         encounter r>Encounter =\n\
@@ -790,13 +834,13 @@ pub(super) static CONDITION: ResourceType = ResourceType {
         onset-age q onsetAge,onsetRange\n\
         onset-date d onsetDateTime,onsetPeriod\n\
         onset-info s onsetString\n\
-        participant-actor r participant.actor\n\
+        participant-actor r>Device+Organization+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient participant.actor\n\
         participant-function t participant.function\n\
         patient r>Patient subject>Patient\n\
         recorded-date d recordedDate\n\
         severity t =\n\
         stage t stage.summary\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         verification-status t verificationStatus\n\
     ",
 };
@@ -839,21 +883,21 @@ pub(super) static CONSENT: ResourceType = ResourceType {
     ],
     parameters: "\
         action t provision.action\n\
-        actor r provision.actor.reference\n\
+        actor r>Device+CareTeam+Organization+RelatedPerson+PractitionerRole+Group+Practitioner+Patient provision.actor.reference\n\
         category t =\n\
-        controller r =\n\
+        controller r>HealthcareService+Organization+Practitioner+Patient =\n\
         data r provision.data.reference\n\
         date d =\n\
-        grantee r =\n\
+        grantee r>HealthcareService+CareTeam+Organization+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         identifier t =\n\
-        manager r =\n\
+        manager r>HealthcareService+Organization+Practitioner+Patient =\n\
         patient r>Patient subject>Patient\n\
         period d provision.period\n\
         purpose t provision.purpose\n\
         security-label t provision.securityLabel\n\
-        source-reference r sourceReference\n\
+        source-reference r>Consent+DocumentReference+Contract+QuestionnaireResponse sourceReference\n\
         status t =\n\
-        subject r =\n\
+        subject r>Practitioner+Group+Patient =\n\
         verified t verification.verified\n\
         verified-date d verification.verificationDate\n\
     ",
@@ -875,7 +919,7 @@ pub(super) static CONTRACT: ResourceType = ResourceType {
         instantiates u instantiatesUri\n\
         issued d =\n\
         patient r>Patient subject>Patient\n\
-        signer r signer.party\n\
+        signer r>Organization+RelatedPerson+PractitionerRole+Practitioner+Patient signer.party\n\
         status t =\n\
         subject r =\n\
         url u =\n\
@@ -902,12 +946,54 @@ pub(super) static COVERAGE: ResourceType = ResourceType {
         identifier t =\n\
         insurer r>Organization =\n\
         patient r>Patient beneficiary\n\
-        paymentby-party r paymentBy.party\n\
-        policy-holder r policyHolder\n\
+        paymentby-party r>Organization+RelatedPerson+Patient paymentBy.party\n\
+        policy-holder r>Organization+RelatedPerson+Patient policyHolder\n\
         status t =\n\
-        subscriber r =\n\
+        subscriber r>RelatedPerson+Patient =\n\
         subscriberid t subscriberId\n\
         type t =\n\
+    ",
+};
+
+pub(super) static COVERAGE_ELIGIBILITY_REQUEST: ResourceType = ResourceType {
+    name: "CoverageEligibilityRequest",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+    ],
+    parameters: "\
+        created d =\n\
+        enterer r>PractitionerRole+Practitioner =\n\
+        facility r>Location =\n\
+        identifier t =\n\
+        patient r>Patient =\n\
+        provider r>Organization+PractitionerRole+Practitioner =\n\
+        status t =\n\
+    ",
+};
+
+pub(super) static COVERAGE_ELIGIBILITY_RESPONSE: ResourceType = ResourceType {
+    name: "CoverageEligibilityResponse",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+    ],
+    parameters: "\
+        created d =\n\
+        disposition s =\n\
+        identifier t =\n\
+        insurer r>Organization =\n\
+        outcome t =\n\
+        patient r>Patient =\n\
+        request r>CoverageEligibilityRequest =\n\
+        requestor r>Organization+PractitionerRole+Practitioner =\n\
+        status t =\n\
     ",
 };
 
@@ -921,7 +1007,7 @@ pub(super) static DETECTED_ISSUE: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        author r =\n\
+        author r>Device+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         category t =\n\
         code t =\n\
         identified d identifiedDateTime,identifiedPeriod\n\
@@ -929,7 +1015,7 @@ pub(super) static DETECTED_ISSUE: ResourceType = ResourceType {
         implicated r =\n\
         patient r>Patient subject>Patient\n\
         status t =\n\
-        subject r =\n\
+        subject r>Device+Organization+Procedure+NutritionProduct+Group+Practitioner+BiologicallyDerivedProduct+Substance+Location+Patient+Medication =\n\
     ",
 };
 
@@ -981,7 +1067,7 @@ pub(super) static DEVICE_ASSOCIATION: ResourceType = ResourceType {
     parameters: "\
         device r>Device =\n\
         identifier t =\n\
-        operator r operation.operator\n\
+        operator r>RelatedPerson+Practitioner+Patient operation.operator\n\
         patient r>Patient subject>Patient\n\
         status t =\n\
         subject r>Patient subject>Patient\n\
@@ -1020,7 +1106,7 @@ pub(super) static DEVICE_DISPENSE: ResourceType = ResourceType {
         identifier t =\n\
         patient r>Patient subject>Patient\n\
         status t =\n\
-        subject r =\n\
+        subject r>Practitioner+Patient =\n\
     ",
 };
 
@@ -1054,22 +1140,22 @@ pub(super) static DEVICE_REQUEST: ResourceType = ResourceType {
         authored-on d authoredOn\n\
         based-on r basedOn\n\
         code t code.concept\n\
-        device r code.reference\n\
+        device r>Device+DeviceDefinition code.reference\n\
         encounter r>Encounter =\n\
         event-date d occurrenceDateTime,occurrencePeriod\n\
         group-identifier t groupIdentifier\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>ActivityDefinition+PlanDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
-        insurance r =\n\
+        insurance r>ClaimResponse+Coverage =\n\
         intent t =\n\
         patient r>Patient subject>Patient\n\
-        performer r performer.reference\n\
+        performer r>HealthcareService+Organization+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Patient performer.reference\n\
         performer-code t performer.concept\n\
         prior-request r>DeviceRequest replaces\n\
-        requester r =\n\
+        requester r>Device+Organization+PractitionerRole+Practitioner =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Device+Group+Location+Patient =\n\
     ",
 };
 
@@ -1100,7 +1186,7 @@ pub(super) static DIAGNOSTIC_REPORT: ResourceType = ResourceType {
         Member { parameter: "subject", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>ServiceRequest+CarePlan+MedicationRequest+ImmunizationRecommendation+NutritionOrder basedOn\n\
         category t =\n\
         code t =\n\
         conclusion t conclusionCode\n\
@@ -1110,13 +1196,13 @@ pub(super) static DIAGNOSTIC_REPORT: ResourceType = ResourceType {
         issued d =\n\
         media r>DocumentReference media.link\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Organization+CareTeam+PractitionerRole+Practitioner =\n\
         result r>Observation =\n\
-        results-interpreter r resultsInterpreter\n\
+        results-interpreter r>Organization+CareTeam+PractitionerRole+Practitioner resultsInterpreter\n\
         specimen r>Specimen =\n\
         status t =\n\
-        study r =\n\
-        subject r =\n\
+        study r>ImagingStudy+GenomicStudy =\n\
+        subject r>Device+Organization+Group+Practitioner+BiologicallyDerivedProduct+Substance+Location+Patient+Medication =\n\
     ",
 };
 
@@ -1131,14 +1217,14 @@ pub(super) static DOCUMENT_REFERENCE: ResourceType = ResourceType {
         Member { parameter: "author", paths: &["author"], read: false, write: false },
     ],
     parameters: "\
-        attester r attester.party\n\
-        author r =\n\
-        based-on r basedOn\n\
+        attester r>Organization+RelatedPerson+PractitionerRole+Practitioner+Patient attester.party\n\
+        author r>Organization+Device+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
+        based-on r>Claim+RequestOrchestration+DeviceRequest+ServiceRequest+EnrollmentRequest+CarePlan+Contract+MedicationRequest+ImmunizationRecommendation+CoverageEligibilityRequest+VisionPrescription+Appointment+CommunicationRequest+AppointmentResponse+SupplyRequest+NutritionOrder basedOn\n\
         bodysite t bodySite.concept\n\
         bodysite-reference r>BodyStructure bodySite.reference\n\
         category t =\n\
         contenttype t content.attachment.contentType\n\
-        context r =\n\
+        context r>Appointment+Encounter+EpisodeOfCare =\n\
         creation d content.attachment.creation\n\
         custodian r>Organization =\n\
         date d =\n\
@@ -1180,7 +1266,7 @@ pub(super) static ENCOUNTER: ResourceType = ResourceType {
     parameters: "\
         account r>Account =\n\
         appointment r>Appointment =\n\
-        based-on r basedOn\n\
+        based-on r>DeviceRequest+ServiceRequest+CarePlan+MedicationRequest basedOn\n\
         careteam r>CareTeam careTeam\n\
         class t =\n\
         date d actualPeriod\n\
@@ -1194,16 +1280,16 @@ pub(super) static ENCOUNTER: ResourceType = ResourceType {
         location r>Location location.location\n\
         location-period d location.period\n\
         part-of r>Encounter partOf\n\
-        participant r participant.actor\n\
+        participant r>HealthcareService+Device+RelatedPerson+PractitionerRole+Group+Practitioner+Patient participant.actor\n\
         participant-type t participant.type\n\
         patient r>Patient subject>Patient\n\
         practitioner r>Practitioner participant.actor>Practitioner\n\
         reason-code t reason.value.concept\n\
-        reason-reference r reason.value.reference\n\
+        reason-reference r>Procedure+Observation+DiagnosticReport+ImmunizationRecommendation+Condition reason.value.reference\n\
         service-provider r>Organization serviceProvider\n\
         special-arrangement t specialArrangement\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         subject-status t subjectStatus\n\
         type t =\n\
     ",
@@ -1223,7 +1309,7 @@ pub(super) static ENCOUNTER_HISTORY: ResourceType = ResourceType {
         identifier t =\n\
         patient r>Patient subject>Patient\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -1264,7 +1350,7 @@ pub(super) static EPISODE_OF_CARE: ResourceType = ResourceType {
         organization r>Organization managingOrganization\n\
         patient r>Patient =\n\
         reason-code t reason.value.concept\n\
-        reason-reference r reason.value.reference\n\
+        reason-reference r>HealthcareService+Procedure+Observation+Condition reason.value.reference\n\
         status t =\n\
         type t =\n\
     ",
@@ -1313,23 +1399,45 @@ pub(super) static EXPLANATION_OF_BENEFIT: ResourceType = ResourceType {
         Member { parameter: "payee", paths: &["payee.party"], read: false, write: false },
     ],
     parameters: "\
-        care-team r careTeam.provider\n\
+        care-team r>Organization+PractitionerRole+Practitioner careTeam.provider\n\
         claim r>Claim =\n\
         coverage r>Coverage insurance.coverage\n\
         created d =\n\
         detail-udi r>Device item.detail.udi\n\
         disposition s =\n\
         encounter r>Encounter item.encounter\n\
-        enterer r =\n\
-        facility r =\n\
+        enterer r>RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
+        facility r>Organization+Location =\n\
         identifier t =\n\
         item-udi r>Device item.udi\n\
         patient r>Patient =\n\
-        payee r payee.party\n\
+        payee r>Organization+RelatedPerson+PractitionerRole+Practitioner+Patient payee.party\n\
         procedure-udi r>Device procedure.udi\n\
-        provider r =\n\
+        provider r>Organization+PractitionerRole+Practitioner =\n\
         status t =\n\
         subdetail-udi r>Device item.detail.subDetail.udi\n\
+    ",
+};
+
+pub(super) static FAMILY_MEMBER_HISTORY: ResourceType = ResourceType {
+    name: "FamilyMemberHistory",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+    ],
+    parameters: "\
+        code t condition.code\n\
+        date d =\n\
+        identifier t =\n\
+        instantiates-canonical r>Measure+OperationDefinition+ActivityDefinition+PlanDefinition+Questionnaire instantiatesCanonical\n\
+        instantiates-uri u instantiatesUri\n\
+        patient r>Patient =\n\
+        relationship t =\n\
+        sex t =\n\
+        status t =\n\
     ",
 };
 
@@ -1343,14 +1451,14 @@ pub(super) static FLAG: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        author r =\n\
+        author r>Device+Organization+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         category t =\n\
         date d period\n\
         encounter r>Encounter =\n\
         identifier t =\n\
         patient r>Patient subject>Patient\n\
         status t =\n\
-        subject r =\n\
+        subject r>Organization+RelatedPerson+PractitionerRole+Procedure+PlanDefinition+Group+Practitioner+Location+Patient+Medication =\n\
     ",
 };
 
@@ -1382,7 +1490,7 @@ pub(super) static GENOMIC_STUDY: ResourceType = ResourceType {
         identifier t =\n\
         patient r>Patient subject>Patient\n\
         status t =\n\
-        subject r =\n\
+        subject r>NutritionProduct+Group+BiologicallyDerivedProduct+Substance+Patient =\n\
     ",
 };
 
@@ -1397,14 +1505,14 @@ pub(super) static GOAL: ResourceType = ResourceType {
     ],
     parameters: "\
         achievement-status t achievementStatus\n\
-        addresses r =\n\
+        addresses r>RiskAssessment+Procedure+Observation+MedicationStatement+ServiceRequest+MedicationRequest+Condition+NutritionOrder =\n\
         category t =\n\
         description t =\n\
         identifier t =\n\
         lifecycle-status t lifecycleStatus\n\
         patient r>Patient subject>Patient\n\
         start-date d startDate\n\
-        subject r =\n\
+        subject r>Organization+Group+Patient =\n\
         target-date d target.dueDate\n\
         target-measure t target.measure\n\
     ",
@@ -1453,8 +1561,8 @@ pub(super) static GROUP: ResourceType = ResourceType {
         code t =\n\
         exclude t characteristic.exclude\n\
         identifier t =\n\
-        managing-entity r managingEntity\n\
-        member r member.entity\n\
+        managing-entity r>Organization+RelatedPerson+PractitionerRole+Practitioner managingEntity\n\
+        member r>HealthcareService+CareTeam+Device+Organization+RelatedPerson+PractitionerRole+Group+Practitioner+Specimen+Location+Patient member.entity\n\
         membership t =\n\
         name s =\n\
         type t =\n\
@@ -1476,7 +1584,7 @@ pub(super) static GUIDANCE_RESPONSE: ResourceType = ResourceType {
         patient r>Patient subject>Patient\n\
         request t requestIdentifier\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -1517,17 +1625,17 @@ pub(super) static IMAGING_SELECTION: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>Appointment+ServiceRequest+CarePlan+Task+AppointmentResponse basedOn\n\
         body-site t bodySite.concept\n\
         body-structure r>BodyStructure bodySite.reference\n\
         code t status\n\
-        derived-from r derivedFrom\n\
+        derived-from r>ImagingStudy+DocumentReference derivedFrom\n\
         identifier t =\n\
         issued d =\n\
         patient r>Patient subject>Patient\n\
         status t =\n\
         study-uid t studyUid\n\
-        subject r =\n\
+        subject r>Device+Organization+Procedure+Group+Practitioner+Specimen+Substance+Location+Patient+Medication =\n\
     ",
 };
 
@@ -1541,7 +1649,7 @@ pub(super) static IMAGING_STUDY: ResourceType = ResourceType {
         Member { parameter: "patient", paths: &["subject"], read: true, write: true },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>Appointment+ServiceRequest+CarePlan+Task+AppointmentResponse basedOn\n\
         body-site t series.bodySite.concept\n\
         body-structure r>BodyStructure series.bodySite.reference\n\
         dicom-class t series.instance.sopClass\n\
@@ -1551,12 +1659,12 @@ pub(super) static IMAGING_STUDY: ResourceType = ResourceType {
         instance t series.instance.uid\n\
         modality t series.modality\n\
         patient r>Patient subject>Patient\n\
-        performer r series.performer.actor\n\
-        referrer r =\n\
+        performer r>HealthcareService+Organization+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Patient series.performer.actor\n\
+        referrer r>PractitionerRole+Practitioner =\n\
         series t series.uid\n\
         started d =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Device+Group+Patient =\n\
     ",
 };
 
@@ -1576,16 +1684,37 @@ pub(super) static IMMUNIZATION: ResourceType = ResourceType {
         lot-number s lotNumber\n\
         manufacturer r>Organization manufacturer.reference\n\
         patient r>Patient =\n\
-        performer r performer.actor\n\
+        performer r>Organization+RelatedPerson+PractitionerRole+Practitioner+Patient performer.actor\n\
         reaction r>Observation reaction.manifestation.reference\n\
         reaction-date d reaction.date\n\
         reason-code t reason.concept\n\
-        reason-reference r reason.reference\n\
+        reason-reference r>Observation+DiagnosticReport+Condition reason.reference\n\
         series s protocolApplied.series\n\
         status t =\n\
         status-reason t statusReason\n\
         target-disease t protocolApplied.targetDisease\n\
         vaccine-code t vaccineCode\n\
+    ",
+};
+
+pub(super) static IMMUNIZATION_RECOMMENDATION: ResourceType = ResourceType {
+    name: "ImmunizationRecommendation",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+    ],
+    parameters: "\
+        date d =\n\
+        identifier t =\n\
+        information r recommendation.supportingPatientInformation\n\
+        patient r>Patient =\n\
+        status t recommendation.forecastStatus\n\
+        support r>ImmunizationEvaluation+Immunization recommendation.supportingImmunization\n\
+        target-disease t recommendation.targetDisease\n\
+        vaccine-type t recommendation.vaccineCode\n\
     ",
 };
 
@@ -1629,7 +1758,7 @@ pub(super) static INGREDIENT: ResourceType = ResourceType {
     members: &[
     ],
     parameters: "\
-        for r =\n\
+        for r>MedicinalProductDefinition+AdministrableProductDefinition+ManufacturedItemDefinition =\n\
         function t =\n\
         identifier t =\n\
         manufacturer r>Organization manufacturer.manufacturer\n\
@@ -1655,7 +1784,7 @@ pub(super) static INVENTORY_ITEM: ResourceType = ResourceType {
         code t =\n\
         identifier t =\n\
         status t =\n\
-        subject r instance.subject\n\
+        subject r>Organization+Patient instance.subject\n\
     ",
 };
 
@@ -1670,8 +1799,51 @@ pub(super) static INVENTORY_REPORT: ResourceType = ResourceType {
     parameters: "\
         identifier t =\n\
         item t inventoryListing.item.item.concept\n\
-        item-reference r inventoryListing.item.item.reference\n\
+        item-reference r>Device+InventoryItem+NutritionProduct+BiologicallyDerivedProduct+Medication inventoryListing.item.item.reference\n\
         status t =\n\
+    ",
+};
+
+pub(super) static INVOICE: ResourceType = ResourceType {
+    name: "Invoice",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "subject", paths: &["subject"], read: true, write: true },
+        Member { parameter: "patient", paths: &["subject"], read: true, write: true },
+        Member { parameter: "recipient", paths: &["recipient"], read: false, write: false },
+    ],
+    parameters: "\
+        account r>Account =\n\
+        date d =\n\
+        identifier t =\n\
+        issuer r>Organization =\n\
+        participant r>Organization+Device+RelatedPerson+PractitionerRole+Practitioner+Patient participant.actor\n\
+        participant-role t participant.role\n\
+        patient r>Patient subject>Patient\n\
+        recipient r>Organization+RelatedPerson+Patient =\n\
+        status t =\n\
+        subject r>Group+Patient =\n\
+        totalgross q totalGross\n\
+        totalnet q totalNet\n\
+        type t =\n\
+    ",
+};
+
+pub(super) static LINKAGE: ResourceType = ResourceType {
+    name: "Linkage",
+    class: Class::Unruled,
+    exclusive: false,
+    narrow_by: "",
+    narrow_by_bare_id: false,
+    members: &[
+    ],
+    parameters: "\
+        author r>Organization+PractitionerRole+Practitioner =\n\
+        item r item.resource\n\
+        source r item.resource\n\
     ",
 };
 
@@ -1694,7 +1866,7 @@ pub(super) static LIST: ResourceType = ResourceType {
         item r entry.item\n\
         notes s note.text\n\
         patient r>Patient subject>Patient\n\
-        source r =\n\
+        source r>Device+Organization+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         status t =\n\
         subject r =\n\
         title s =\n\
@@ -1764,9 +1936,9 @@ pub(super) static MEASURE_REPORT: ResourceType = ResourceType {
         measure r>Measure =\n\
         patient r>Patient subject>Patient\n\
         period d =\n\
-        reporter r =\n\
+        reporter r>Organization+PractitionerRole+Practitioner+Group =\n\
         status t =\n\
-        subject r =\n\
+        subject r>HealthcareService+CareTeam+Device+Organization+RelatedPerson+PractitionerRole+Group+Practitioner+Location+Patient =\n\
     ",
 };
 
@@ -1782,7 +1954,7 @@ pub(super) static MEDICATION: ResourceType = ResourceType {
         code t =\n\
         expiration-date d batch.expirationDate\n\
         identifier t =\n\
-        ingredient r ingredient.item.reference\n\
+        ingredient r>Substance+Medication ingredient.item.reference\n\
         ingredient-code t ingredient.item.concept\n\
         lot-number t batch.lotNumber\n\
         marketingauthorizationholder r>Organization marketingAuthorizationHolder\n\
@@ -1809,14 +1981,14 @@ pub(super) static MEDICATION_ADMINISTRATION: ResourceType = ResourceType {
         identifier t =\n\
         medication r>Medication medication.reference\n\
         patient r>Patient subject>Patient\n\
-        performer r performer.actor.reference\n\
+        performer r>Device+RelatedPerson+PractitionerRole+Practitioner+Patient performer.actor.reference\n\
         performer-device-code t performer.actor.concept\n\
-        reason-given r reason.reference\n\
+        reason-given r>Observation+DiagnosticReport+Condition reason.reference\n\
         reason-given-code t reason.concept\n\
         reason-not-given t statusReason\n\
         request r>MedicationRequest =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -1839,13 +2011,13 @@ pub(super) static MEDICATION_DISPENSE: ResourceType = ResourceType {
         location r>Location =\n\
         medication r>Medication medication.reference\n\
         patient r>Patient subject>Patient\n\
-        performer r performer.actor\n\
+        performer r>Organization+Device+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient performer.actor\n\
         prescription r>MedicationRequest authorizingPrescription\n\
-        receiver r =\n\
+        receiver r>RelatedPerson+PractitionerRole+Practitioner+Location+Patient =\n\
         recorded d =\n\
-        responsibleparty r substitution.responsibleParty\n\
+        responsibleparty r>Organization+PractitionerRole+Practitioner substitution.responsibleParty\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         type t =\n\
         whenhandedover d whenHandedOver\n\
         whenprepared d whenPrepared\n\
@@ -1896,15 +2068,15 @@ pub(super) static MEDICATION_REQUEST: ResourceType = ResourceType {
         group-identifier t groupIdentifier\n\
         identifier t =\n\
         intended-dispenser r>Organization dispenseRequest.dispenser\n\
-        intended-performer r performer\n\
+        intended-performer r>HealthcareService+Organization+CareTeam+RelatedPerson+PractitionerRole+DeviceDefinition+Practitioner+Patient performer\n\
         intended-performertype t performerType\n\
         intent t =\n\
         medication r>Medication medication.reference\n\
         patient r>Patient subject>Patient\n\
         priority t =\n\
-        requester r =\n\
+        requester r>Organization+Device+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -1926,9 +2098,9 @@ pub(super) static MEDICATION_STATEMENT: ResourceType = ResourceType {
         identifier t =\n\
         medication r>Medication medication.reference\n\
         patient r>Patient subject>Patient\n\
-        source r informationSource\n\
+        source r>Organization+RelatedPerson+PractitionerRole+Practitioner+Patient informationSource\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -1943,7 +2115,7 @@ pub(super) static MEDICINAL_PRODUCT_DEFINITION: ResourceType = ResourceType {
     parameters: "\
         characteristic t characteristic.valueQuantity,characteristic.valueCodeableConcept\n\
         characteristic-type t characteristic.type\n\
-        contact r contact.contact\n\
+        contact r>Organization+PractitionerRole contact.contact\n\
         domain t =\n\
         identifier t =\n\
         ingredient t =\n\
@@ -1978,7 +2150,7 @@ pub(super) static MESSAGE_DEFINITION: ResourceType = ResourceType {
         identifier t =\n\
         jurisdiction t =\n\
         name s =\n\
-        parent r =\n\
+        parent r>ActivityDefinition+PlanDefinition =\n\
         publisher s =\n\
         status t =\n\
         title s =\n\
@@ -1996,15 +2168,15 @@ pub(super) static MESSAGE_HEADER: ResourceType = ResourceType {
     members: &[
     ],
     parameters: "\
-        author r =\n\
+        author r>Device+Organization+PractitionerRole+Practitioner =\n\
         code t response.code\n\
         destination s destination.name\n\
         event t eventCoding,eventCanonical\n\
         focus r =\n\
-        receiver r destination.receiver\n\
+        receiver r>Organization+PractitionerRole+Practitioner destination.receiver\n\
         response-id t response.identifier\n\
-        responsible r =\n\
-        sender r =\n\
+        responsible r>Organization+PractitionerRole+Practitioner =\n\
+        sender r>Device+Organization+PractitionerRole+Practitioner =\n\
         source s source.name\n\
         target r>Device destination.target\n\
     ",
@@ -2023,7 +2195,7 @@ pub(super) static MOLECULAR_SEQUENCE: ResourceType = ResourceType {
         focus r =\n\
         identifier t =\n\
         patient r>Patient subject>Patient\n\
-        subject r =\n\
+        subject r>NutritionProduct+Group+BiologicallyDerivedProduct+Substance+Patient =\n\
         type t =\n\
     ",
 };
@@ -2083,9 +2255,9 @@ pub(super) static NUTRITION_INTAKE: ResourceType = ResourceType {
         identifier t =\n\
         nutrition t consumedItem.nutritionProduct.concept\n\
         patient r>Patient subject>Patient\n\
-        source r reportedReference\n\
+        source r>Organization+RelatedPerson+PractitionerRole+Practitioner+Patient reportedReference\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -2107,9 +2279,9 @@ pub(super) static NUTRITION_ORDER: ResourceType = ResourceType {
         identifier t =\n\
         oraldiet t oralDiet.type\n\
         patient r>Patient subject>Patient\n\
-        provider r orderer\n\
+        provider r>PractitionerRole+Practitioner orderer\n\
         status t =\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
         supplement t supplement.type.concept\n\
     ",
 };
@@ -2142,7 +2314,7 @@ pub(super) static OBSERVATION: ResourceType = ResourceType {
         Member { parameter: "performer", paths: &["performer"], read: false, write: false },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>DeviceRequest+ServiceRequest+CarePlan+MedicationRequest+ImmunizationRecommendation+NutritionOrder basedOn\n\
         category t =\n\
         code t =\n\
         code-value-concept c\n\
@@ -2165,19 +2337,19 @@ pub(super) static OBSERVATION: ResourceType = ResourceType {
         component-value-reference r>MolecularSequence component.valueReference\n\
         data-absent-reason t dataAbsentReason\n\
         date d effectiveDateTime,effectivePeriod,effectiveTiming,effectiveInstant\n\
-        derived-from r derivedFrom\n\
-        device r =\n\
+        derived-from r>ImagingStudy+DocumentReference+Observation+MolecularSequence+GenomicStudy+ImagingSelection+QuestionnaireResponse derivedFrom\n\
+        device r>Device+DeviceMetric =\n\
         encounter r>Encounter =\n\
         focus r =\n\
-        has-member r hasMember\n\
+        has-member r>Observation+MolecularSequence+QuestionnaireResponse hasMember\n\
         identifier t =\n\
         method t =\n\
-        part-of r partOf\n\
+        part-of r>ImagingStudy+Procedure+MedicationStatement+MedicationAdministration+GenomicStudy+Immunization+MedicationDispense partOf\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
-        specimen r =\n\
+        performer r>Organization+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
+        specimen r>Group+Specimen =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Device+Organization+Procedure+NutritionProduct+Group+Practitioner+BiologicallyDerivedProduct+Substance+Location+Patient+Medication =\n\
         value-canonical u valueCanonical\n\
         value-concept t valueCodeableConcept\n\
         value-date d valueDateTime,valuePeriod\n\
@@ -2303,17 +2475,53 @@ pub(super) static PACKAGED_PRODUCT_DEFINITION: ResourceType = ResourceType {
     members: &[
     ],
     parameters: "\
-        biological r packaging.containedItem.item.reference\n\
-        contained-item r packaging.containedItem.item.reference\n\
-        device r packaging.containedItem.item.reference\n\
+        biological r>DeviceDefinition+NutritionProduct+BiologicallyDerivedProduct+PackagedProductDefinition+ManufacturedItemDefinition packaging.containedItem.item.reference\n\
+        contained-item r>DeviceDefinition+NutritionProduct+BiologicallyDerivedProduct+PackagedProductDefinition+ManufacturedItemDefinition packaging.containedItem.item.reference\n\
+        device r>DeviceDefinition+NutritionProduct+BiologicallyDerivedProduct+PackagedProductDefinition+ManufacturedItemDefinition packaging.containedItem.item.reference\n\
         identifier t =\n\
-        manufactured-item r packaging.containedItem.item.reference\n\
-        medication r packaging.containedItem.item.reference\n\
+        manufactured-item r>DeviceDefinition+NutritionProduct+BiologicallyDerivedProduct+PackagedProductDefinition+ManufacturedItemDefinition packaging.containedItem.item.reference\n\
+        medication r>DeviceDefinition+NutritionProduct+BiologicallyDerivedProduct+PackagedProductDefinition+ManufacturedItemDefinition packaging.containedItem.item.reference\n\
         name t =\n\
-        nutrition r packaging.containedItem.item.reference\n\
-        package r packaging.containedItem.item.reference\n\
+        nutrition r>DeviceDefinition+NutritionProduct+BiologicallyDerivedProduct+PackagedProductDefinition+ManufacturedItemDefinition packaging.containedItem.item.reference\n\
+        package r>DeviceDefinition+NutritionProduct+BiologicallyDerivedProduct+PackagedProductDefinition+ManufacturedItemDefinition packaging.containedItem.item.reference\n\
         package-for r>MedicinalProductDefinition packageFor\n\
         status t =\n\
+    ",
+};
+
+pub(super) static PATIENT: ResourceType = ResourceType {
+    name: "Patient",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "_id",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "link", paths: &["link.other"], read: false, write: false },
+    ],
+    parameters: "\
+        active t =\n\
+        address s =\n\
+        address-city s address.city\n\
+        address-country s address.country\n\
+        address-postalcode s address.postalCode\n\
+        address-state s address.state\n\
+        address-use t address.use\n\
+        birthdate d birthDate\n\
+        death-date d deceasedDateTime\n\
+        deceased t deceased?\n\
+        email t telecom[system=email]\n\
+        family s name.family\n\
+        gender t =\n\
+        general-practitioner r>Organization+PractitionerRole+Practitioner generalPractitioner\n\
+        given s name.given\n\
+        identifier t =\n\
+        language t communication.language\n\
+        link r>RelatedPerson+Patient link.other\n\
+        name s =\n\
+        organization r>Organization managingOrganization\n\
+        phone t telecom[system=phone]\n\
+        phonetic s name\n\
+        telecom t =\n\
     ",
 };
 
@@ -2329,7 +2537,7 @@ pub(super) static PAYMENT_NOTICE: ResourceType = ResourceType {
         created d =\n\
         identifier t =\n\
         payment-status t paymentStatus\n\
-        reporter r =\n\
+        reporter r>Organization+PractitionerRole+Practitioner =\n\
         request r =\n\
         response r =\n\
         status t =\n\
@@ -2351,9 +2559,9 @@ pub(super) static PAYMENT_RECONCILIATION: ResourceType = ResourceType {
         disposition s =\n\
         identifier t =\n\
         outcome t =\n\
-        payment-issuer r paymentIssuer\n\
+        payment-issuer r>Organization+RelatedPerson+Patient paymentIssuer\n\
         request r>Task =\n\
-        requestor r =\n\
+        requestor r>Organization+PractitionerRole+Practitioner =\n\
         status t =\n\
     ",
 };
@@ -2395,7 +2603,7 @@ pub(super) static PERSON: ResourceType = ResourceType {
         gender t =\n\
         given s name.given\n\
         identifier t =\n\
-        link r link.target\n\
+        link r>RelatedPerson+Practitioner+Person+Patient link.target\n\
         name s =\n\
         organization r>Organization managingOrganization\n\
         patient r>Patient link.target>Patient\n\
@@ -2423,7 +2631,7 @@ pub(super) static PLAN_DEFINITION: ResourceType = ResourceType {
         context-type-quantity c\n\
         context-type-value c\n\
         date d =\n\
-        definition r action.definitionCanonical,action.definitionUri\n\
+        definition r>ObservationDefinition+ActivityDefinition+PlanDefinition+MessageDefinition+Questionnaire+SpecimenDefinition action.definitionCanonical,action.definitionUri\n\
         depends-on r relatedArtifact[type=depends-on].resource,library\n\
         derived-from r relatedArtifact[type=derived-from].resource\n\
         description s =\n\
@@ -2513,23 +2721,23 @@ pub(super) static PROCEDURE: ResourceType = ResourceType {
         Member { parameter: "performer", paths: &["performer.actor"], read: false, write: false },
     ],
     parameters: "\
-        based-on r basedOn\n\
+        based-on r>ServiceRequest+CarePlan basedOn\n\
         category t =\n\
         code t =\n\
         date d occurrenceDateTime,occurrencePeriod,occurrenceTiming\n\
         encounter r>Encounter =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>Measure+OperationDefinition+ActivityDefinition+PlanDefinition+Questionnaire instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         location r>Location =\n\
-        part-of r partOf\n\
+        part-of r>Procedure+Observation+MedicationAdministration partOf\n\
         patient r>Patient subject>Patient\n\
-        performer r performer.actor\n\
+        performer r>HealthcareService+Organization+Device+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient performer.actor\n\
         reason-code t reason.concept\n\
-        reason-reference r reason.reference\n\
-        report r =\n\
+        reason-reference r>Procedure+DocumentReference+Observation+DiagnosticReport+Condition reason.reference\n\
+        report r>Composition+DocumentReference+DiagnosticReport =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Device+Organization+Group+Practitioner+Location+Patient =\n\
     ",
 };
 
@@ -2544,10 +2752,10 @@ pub(super) static PROVENANCE: ResourceType = ResourceType {
     ],
     parameters: "\
         activity t =\n\
-        agent r agent.who\n\
+        agent r>Organization+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Patient agent.who\n\
         agent-role t agent.role\n\
         agent-type t agent.type\n\
-        based-on r basedOn\n\
+        based-on r>DeviceRequest+ServiceRequest+CarePlan+Task+MedicationRequest+ImmunizationRecommendation+NutritionOrder basedOn\n\
         encounter r>Encounter =\n\
         entity r entity.what\n\
         location r>Location =\n\
@@ -2603,18 +2811,37 @@ pub(super) static QUESTIONNAIRE_RESPONSE: ResourceType = ResourceType {
         Member { parameter: "author", paths: &["author"], read: false, write: false },
     ],
     parameters: "\
-        author r =\n\
+        author r>Device+Organization+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         authored d =\n\
-        based-on r basedOn\n\
+        based-on r>ServiceRequest+CarePlan basedOn\n\
         encounter r>Encounter =\n\
         identifier t =\n\
         item-subject r\n\
-        part-of r partOf\n\
+        part-of r>Procedure+Observation partOf\n\
         patient r>Patient subject>Patient\n\
         questionnaire r>Questionnaire =\n\
-        source r =\n\
+        source r>Device+Organization+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         status t =\n\
         subject r =\n\
+    ",
+};
+
+pub(super) static REGULATED_AUTHORIZATION: ResourceType = ResourceType {
+    name: "RegulatedAuthorization",
+    class: Class::Unruled,
+    exclusive: false,
+    narrow_by: "",
+    narrow_by_bare_id: false,
+    members: &[
+    ],
+    parameters: "\
+        case t case.identifier\n\
+        case-type t case.type\n\
+        holder r>Organization =\n\
+        identifier t =\n\
+        region t =\n\
+        status t =\n\
+        subject r>Ingredient+Organization+ObservationDefinition+ActivityDefinition+PlanDefinition+BiologicallyDerivedProduct+Practitioner+PackagedProductDefinition+SubstanceDefinition+Location+MedicinalProductDefinition+NutritionProduct+DeviceDefinition+ResearchStudy+ManufacturedItemDefinition =\n\
     ",
 };
 
@@ -2661,7 +2888,7 @@ pub(super) static REQUEST_ORCHESTRATION: ResourceType = ResourceType {
         Member { parameter: "participant", paths: &["action.participant.actorReference", "action.participant.actorCanonical"], read: false, write: false },
     ],
     parameters: "\
-        author r =\n\
+        author r>Device+PractitionerRole+Practitioner =\n\
         authored d authoredOn\n\
         based-on r basedOn\n\
         code t =\n\
@@ -2671,11 +2898,11 @@ pub(super) static REQUEST_ORCHESTRATION: ResourceType = ResourceType {
         instantiates-canonical r instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         intent t =\n\
-        participant r action.participant.actorReference,action.participant.actorCanonical\n\
+        participant r>CareTeam+Device+Organization+RelatedPerson+Group+Practitioner+CapabilityStatement+Location+HealthcareService+Endpoint+DeviceDefinition+PractitionerRole+Patient action.participant.actorReference,action.participant.actorCanonical\n\
         patient r>Patient subject>Patient\n\
         priority t =\n\
         status t =\n\
-        subject r =\n\
+        subject r>HealthcareService+CareTeam+Device+Organization+RelatedPerson+PractitionerRole+Group+Practitioner+Location+Patient =\n\
     ",
 };
 
@@ -2721,9 +2948,9 @@ pub(super) static RESEARCH_STUDY: ResourceType = ResourceType {
         condition t =\n\
         date d period\n\
         description s =\n\
-        eligibility r recruitment.eligibility\n\
+        eligibility r>Group+EvidenceVariable recruitment.eligibility\n\
         focus-code t focus.concept\n\
-        focus-reference r focus.reference\n\
+        focus-reference r>MedicinalProductDefinition+EvidenceVariable+SubstanceDefinition+Medication focus.reference\n\
         identifier t =\n\
         keyword t =\n\
         name s =\n\
@@ -2735,7 +2962,7 @@ pub(super) static RESEARCH_STUDY: ResourceType = ResourceType {
         recruitment-actual n recruitment.actualNumber\n\
         recruitment-target n recruitment.targetNumber\n\
         region t =\n\
-        site r =\n\
+        site r>Organization+ResearchStudy+Location =\n\
         status t =\n\
         study-design t studyDesign\n\
         title s =\n\
@@ -2757,7 +2984,7 @@ pub(super) static RESEARCH_SUBJECT: ResourceType = ResourceType {
         patient r>Patient subject>Patient\n\
         status t =\n\
         study r>ResearchStudy =\n\
-        subject r =\n\
+        subject r>Device+Group+BiologicallyDerivedProduct+Specimen+Substance+Patient+Medication =\n\
         subject_state t progress.subjectState\n\
     ",
 };
@@ -2778,10 +3005,10 @@ pub(super) static RISK_ASSESSMENT: ResourceType = ResourceType {
         identifier t =\n\
         method t =\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>Device+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         probability n prediction.probabilityDecimal\n\
         risk t prediction.qualitativeRisk\n\
-        subject r =\n\
+        subject r>Group+Patient =\n\
     ",
 };
 
@@ -2796,7 +3023,7 @@ pub(super) static SCHEDULE: ResourceType = ResourceType {
     ],
     parameters: "\
         active t =\n\
-        actor r =\n\
+        actor r>HealthcareService+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Location+Patient =\n\
         date d planningHorizon\n\
         identifier t =\n\
         name s =\n\
@@ -2851,28 +3078,28 @@ pub(super) static SERVICE_REQUEST: ResourceType = ResourceType {
     ],
     parameters: "\
         authored d authoredOn\n\
-        based-on r basedOn\n\
+        based-on r>ServiceRequest+CarePlan+MedicationRequest basedOn\n\
         body-site t bodySite\n\
         body-structure r>BodyStructure bodyStructure\n\
         category t =\n\
         code-concept t code.concept\n\
-        code-reference r code.reference\n\
+        code-reference r>ActivityDefinition+PlanDefinition code.reference\n\
         encounter r>Encounter =\n\
         identifier t =\n\
-        instantiates-canonical r instantiatesCanonical\n\
+        instantiates-canonical r>ActivityDefinition+PlanDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         intent t =\n\
         occurrence d occurrenceDateTime,occurrencePeriod,occurrenceTiming\n\
         patient r>Patient subject>Patient\n\
-        performer r =\n\
+        performer r>HealthcareService+Organization+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         performer-type t performerType\n\
         priority t =\n\
         replaces r>ServiceRequest =\n\
-        requester r =\n\
+        requester r>Organization+Device+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         requisition t =\n\
         specimen r>Specimen =\n\
         status t =\n\
-        subject r =\n\
+        subject r>Device+Group+Location+Patient =\n\
     ",
 };
 
@@ -2910,14 +3137,14 @@ pub(super) static SPECIMEN: ResourceType = ResourceType {
         accession t accessionIdentifier\n\
         bodysite r>BodyStructure collection.bodySite.reference\n\
         collected d collection.collectedDateTime,collection.collectedPeriod\n\
-        collector r collection.collector\n\
+        collector r>RelatedPerson+PractitionerRole+Practitioner+Patient collection.collector\n\
         container-device r>Device container.device>Device\n\
         identifier t =\n\
         parent r>Specimen =\n\
         patient r>Patient subject>Patient\n\
         procedure r>Procedure collection.procedure\n\
         status t =\n\
-        subject r =\n\
+        subject r>Device+Group+BiologicallyDerivedProduct+Substance+Location+Patient =\n\
         type t =\n\
     ",
 };
@@ -2997,7 +3224,7 @@ pub(super) static SUBSCRIPTION: ResourceType = ResourceType {
         filter-value s filterBy.value\n\
         identifier t =\n\
         name s =\n\
-        owner r managingEntity\n\
+        owner r>HealthcareService+CareTeam+Organization+RelatedPerson+PractitionerRole+Practitioner+Patient managingEntity\n\
         payload t contentType\n\
         status t =\n\
         topic u =\n\
@@ -3049,6 +3276,24 @@ pub(super) static SUBSTANCE: ResourceType = ResourceType {
     ",
 };
 
+pub(super) static SUPPLY_DELIVERY: ResourceType = ResourceType {
+    name: "SupplyDelivery",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+    ],
+    parameters: "\
+        identifier t =\n\
+        patient r>Patient =\n\
+        receiver r>Organization+PractitionerRole+Practitioner =\n\
+        status t =\n\
+        supplier r>Organization+PractitionerRole+Practitioner =\n\
+    ",
+};
+
 pub(super) static SUPPLY_REQUEST: ResourceType = ResourceType {
     name: "SupplyRequest",
     class: Class::Patient,
@@ -3063,10 +3308,10 @@ pub(super) static SUPPLY_REQUEST: ResourceType = ResourceType {
         date d authoredOn\n\
         identifier t =\n\
         patient r>Patient deliverFor\n\
-        requester r =\n\
+        requester r>Organization+Device+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         status t =\n\
-        subject r deliverTo\n\
-        supplier r =\n\
+        subject r>Organization+RelatedPerson+Location+Patient deliverTo\n\
+        supplier r>HealthcareService+Organization =\n\
     ",
 };
 
@@ -3081,7 +3326,7 @@ pub(super) static TASK: ResourceType = ResourceType {
         Member { parameter: "focus", paths: &["focus"], read: false, write: false },
     ],
     parameters: "\
-        actor r performer.actor\n\
+        actor r>Organization+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient performer.actor\n\
         authored-on d authoredOn\n\
         based-on r basedOn\n\
         business-status t businessStatus\n\
@@ -3093,14 +3338,14 @@ pub(super) static TASK: ResourceType = ResourceType {
         intent t =\n\
         modified d lastModified\n\
         output r output.valueReference\n\
-        owner r =\n\
+        owner r>Organization+CareTeam+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         part-of r>Task partOf\n\
         patient r>Patient for>Patient\n\
         performer t requestedPerformer.concept\n\
         period d executionPeriod\n\
         priority t =\n\
-        requestedperformer-reference r requestedPerformer.reference\n\
-        requester r =\n\
+        requestedperformer-reference r>HealthcareService+Organization+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Patient requestedPerformer.reference\n\
+        requester r>Device+Organization+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         status t =\n\
         subject r for\n\
     ",
@@ -3257,15 +3502,34 @@ pub(super) static VERIFICATION_RESULT: ResourceType = ResourceType {
     ],
     parameters: "\
         attestation-method t attestation.communicationMethod\n\
-        attestation-onbehalfof r attestation.onBehalfOf\n\
-        attestation-who r attestation.who\n\
+        attestation-onbehalfof r>Organization+PractitionerRole+Practitioner attestation.onBehalfOf\n\
+        attestation-who r>Organization+PractitionerRole+Practitioner attestation.who\n\
         primarysource-date d primarySource.validationDate\n\
         primarysource-type t primarySource.type\n\
-        primarysource-who r primarySource.who\n\
+        primarysource-who r>Organization+PractitionerRole+Practitioner primarySource.who\n\
         status t =\n\
         status-date d statusDate\n\
         target r =\n\
         validator-organization r>Organization validator.organization\n\
+    ",
+};
+
+pub(super) static VISION_PRESCRIPTION: ResourceType = ResourceType {
+    name: "VisionPrescription",
+    class: Class::Patient,
+    exclusive: false,
+    narrow_by: "patient",
+    narrow_by_bare_id: true,
+    members: &[
+        Member { parameter: "patient", paths: &["patient"], read: true, write: true },
+    ],
+    parameters: "\
+        datewritten d dateWritten\n\
+        encounter r>Encounter =\n\
+        identifier t =\n\
+        patient r>Patient =\n\
+        prescriber r>PractitionerRole+Practitioner =\n\
+        status t =\n\
     ",
 };
 
@@ -3280,7 +3544,7 @@ static TYPES: &[&ResourceType] = &[
     &APPOINTMENT_RESPONSE,
     &ARTIFACT_ASSESSMENT,
     &AUDIT_EVENT,
-    &super::r4::BASIC,
+    &BASIC,
     &super::r4::BINARY,
     &BIOLOGICALLY_DERIVED_PRODUCT,
     &BIOLOGICALLY_DERIVED_PRODUCT_DISPENSE,
@@ -3293,7 +3557,7 @@ static TYPES: &[&ResourceType] = &[
     &CHARGE_ITEM_DEFINITION,
     &CITATION,
     &CLAIM,
-    &super::r4::CLAIM_RESPONSE,
+    &CLAIM_RESPONSE,
     &CLINICAL_IMPRESSION,
     &CLINICAL_USE_DEFINITION,
     &CODE_SYSTEM,
@@ -3307,8 +3571,8 @@ static TYPES: &[&ResourceType] = &[
     &CONSENT,
     &CONTRACT,
     &COVERAGE,
-    &super::r4::COVERAGE_ELIGIBILITY_REQUEST,
-    &super::r4::COVERAGE_ELIGIBILITY_RESPONSE,
+    &COVERAGE_ELIGIBILITY_REQUEST,
+    &COVERAGE_ELIGIBILITY_RESPONSE,
     &DETECTED_ISSUE,
     &DEVICE,
     &DEVICE_ASSOCIATION,
@@ -3331,7 +3595,7 @@ static TYPES: &[&ResourceType] = &[
     &EVIDENCE_VARIABLE,
     &super::r4::EXAMPLE_SCENARIO,
     &EXPLANATION_OF_BENEFIT,
-    &super::r4::FAMILY_MEMBER_HISTORY,
+    &FAMILY_MEMBER_HISTORY,
     &FLAG,
     &FORMULARY_ITEM,
     &GENOMIC_STUDY,
@@ -3344,15 +3608,15 @@ static TYPES: &[&ResourceType] = &[
     &IMAGING_STUDY,
     &IMMUNIZATION,
     &super::r4::IMMUNIZATION_EVALUATION,
-    &super::r4::IMMUNIZATION_RECOMMENDATION,
+    &IMMUNIZATION_RECOMMENDATION,
     &IMPLEMENTATION_GUIDE,
     &INGREDIENT,
     &super::r4::INSURANCE_PLAN,
     &INVENTORY_ITEM,
     &INVENTORY_REPORT,
-    &super::r4::INVOICE,
+    &INVOICE,
     &super::r4::LIBRARY,
-    &super::r4::LINKAGE,
+    &LINKAGE,
     &LIST,
     &LOCATION,
     &MANUFACTURED_ITEM_DEFINITION,
@@ -3379,7 +3643,7 @@ static TYPES: &[&ResourceType] = &[
     &ORGANIZATION,
     &ORGANIZATION_AFFILIATION,
     &PACKAGED_PRODUCT_DEFINITION,
-    &super::r4::PATIENT,
+    &PATIENT,
     &PAYMENT_NOTICE,
     &PAYMENT_RECONCILIATION,
     &PERMISSION,
@@ -3391,7 +3655,7 @@ static TYPES: &[&ResourceType] = &[
     &PROVENANCE,
     &QUESTIONNAIRE,
     &QUESTIONNAIRE_RESPONSE,
-    &super::r4b::REGULATED_AUTHORIZATION,
+    &REGULATED_AUTHORIZATION,
     &RELATED_PERSON,
     &REQUEST_ORCHESTRATION,
     &REQUIREMENTS,
@@ -3416,7 +3680,7 @@ static TYPES: &[&ResourceType] = &[
     &super::r4::SUBSTANCE_PROTEIN,
     &super::r4::SUBSTANCE_REFERENCE_INFORMATION,
     &super::r4::SUBSTANCE_SOURCE_MATERIAL,
-    &super::r4::SUPPLY_DELIVERY,
+    &SUPPLY_DELIVERY,
     &SUPPLY_REQUEST,
     &TASK,
     &TERMINOLOGY_CAPABILITIES,
@@ -3426,5 +3690,5 @@ static TYPES: &[&ResourceType] = &[
     &TRANSPORT,
     &VALUE_SET,
     &VERIFICATION_RESULT,
-    &super::r4b::VISION_PRESCRIPTION,
+    &VISION_PRESCRIPTION,
 ];

@@ -45,7 +45,8 @@ fn asked(input: &PolicyInput<'_>) -> Value {
         "client": subject.client, "scope": subject.scope, "patient": subject.patient, "encounter": subject.encounter,
         "interaction": request.interaction.code(), "resource_type": request.resource_type, "id": request.id,
         "version": request.version, "operation": request.operation, "compartment": request.compartment,
-        "parameters": parameters, "conditional": request.conditional, "prefer_return": request.prefer_return.code(),
+        "parameters": parameters, "conditional": request.conditional,
+        "resolved": request.resolved, "reads_stored": request.reads_stored, "prefer_return": request.prefer_return.code(),
         "body": request.body.as_deref().map(text), "stored": stored, "facts": facts, "facts_final": input.facts_final,
         "obligations": obligations, "settings": text(input.settings),
     })

@@ -88,6 +88,8 @@ fn fhir(input: &Value) -> FhirRequest {
             .map(|pair| Parameter { name: text(&pair[0]), value: text(&pair[1]) })
             .collect(),
         conditional: input["conditional"].as_bool().unwrap(),
+        resolved: input["resolved"].as_bool().unwrap(),
+        reads_stored: input["reads_stored"].as_bool().unwrap(),
         prefer_return: preference(&text(&input["prefer_return"])),
         body: optional_raw(&input["body"]),
     }

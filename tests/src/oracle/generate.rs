@@ -23,7 +23,7 @@ const PATIENTS: [&str; 5] = ["123", "124", "125", "p-3", "P.4"];
 /// A chart that was merged into that of a patient.
 const MERGED: &str = "old-1";
 /// Obligations there are.
-const OBLIGATIONS: [&str; 4] = ["search-narrowing", "response-filter", "if-match", "return-minimal"];
+const OBLIGATIONS: [&str; 5] = ["search-narrowing", "search-union", "response-filter", "if-match", "return-minimal"];
 /// Types most of what happens is about.
 const USUAL: [&str; 14] = [
     "Observation",
@@ -70,6 +70,8 @@ struct Draft {
     headers: Value,
     parameters: Vec<(String, String)>,
     compartment: Option<(String, String)>,
+    /// what criteria find
+    matches: Option<Vec<String>>,
     obligations: Vec<String>,
 }
 
@@ -130,6 +132,7 @@ fn draft(dice: &mut Dice) -> Draft {
         headers: json!({}),
         parameters: Vec::new(),
         compartment: None,
+        matches: None,
         obligations: obligations(dice),
     };
     draft.relate(dice);
@@ -162,20 +165,20 @@ fn interaction(dice: &mut Dice) -> &'static str {
         (3, "history-type"),
         (1, "history-system"),
         (26, "search-type"),
-        (1, "search-system"),
+        (5, "search-system"),
         (11, "create"),
         (11, "update"),
         (5, "delete"),
-        (1, "patch"),
-        (1, "operation"),
+        (5, "patch"),
+        (5, "operation"),
         (1, "batch"),
-        (1, "conditional"),
+        (5, "conditional"),
         (1, "capabilities"),
     ])
 }
 
 fn resource_type(dice: &mut Dice, definitions: &Definitions, interaction: &str) -> String {
-    let is_write = matches!(interaction, "create" | "update" | "delete");
+    let is_write = matches!(interaction, "create" | "update" | "patch" | "conditional" | "delete");
     match dice.below(100) {
         0..=44 => dice.text(&USUAL),
         45..=76 => {
@@ -191,8 +194,11 @@ fn resource_type(dice: &mut Dice, definitions: &Definitions, interaction: &str) 
 
 fn settings(dice: &mut Dice, kind: &str, interaction: &str) -> Value {
     let mut settings = json!({});
-    if matches!(interaction, "create" | "update" | "delete") || dice.percent(10) {
+    if matches!(interaction, "create" | "update" | "patch" | "conditional" | "delete") || dice.percent(10) {
         settings["writes"] = json!(true);
+    }
+    if dice.percent(70) {
+        settings["writable_care_types"] = json!(["Appointment", "Encounter"]);
     }
     if kind == "system" {
         settings["system_clients"] = json!(true);

@@ -51,6 +51,25 @@ impl World<'_> {
         }
     }
 
+    /// A patient and everything about them: the chart has to be in reach, and each resource is judged.
+    pub(super) fn everything(&self) -> Opinion {
+        let live = self.live("Patient", 'r', false);
+        let ends: Ends = live.iter().flat_map(|live| self.by_id(live, true, true)).collect();
+        if ends.is_empty() { Opinion::Deny } else { self.permit_with(&["response-filter"], ends) }
+    }
+
+    /// A resource and what it refers to: it has to be one to be read, and each resource is judged.
+    pub(super) fn document(&self) -> Opinion {
+        match self.content() {
+            Content::Present(resource) => match self.granted('r', false, &resource) {
+                ends if ends.is_empty() => Opinion::Deny,
+                ends => self.permit_with(&["response-filter"], ends),
+            },
+            Content::Missing => self.deferred('r', true),
+            Content::Absent => Opinion::Deny,
+        }
+    }
+
     pub(super) fn history(&self) -> Opinion {
         let request = &self.request.request;
         if request.interaction == Interaction::HistorySystem {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chartgate_model::{Millis, SubjectKind};
+use chartgate_model::{Interaction, Millis, SubjectKind};
 
 use super::definitions::{Class, Definitions};
 use super::fhirpath::Expression;
@@ -100,6 +100,58 @@ impl World<'_> {
             Class::Open => self.search_open(kind),
             _ => self.search_records(kind),
         }
+    }
+
+    /// A search over types: each of them is a search of its own.
+    pub(super) fn search_types(&self) -> Opinion {
+        let asked = &self.request.request;
+        let named: Vec<&str> =
+            asked.parameters.iter().filter(|one| one.name == "_type").map(|one| one.value.as_str()).collect();
+        let [named] = named.as_slice() else { return Opinion::Deny };
+        let types: Vec<&str> = named.split(',').collect();
+        if !types.iter().all(|kind| self.definitions.has_type(kind)) {
+            return Opinion::Deny;
+        }
+        let unites = self.can("search-union");
+        let opinion = |kind: &&str| {
+            let mut one = self.request.clone();
+            one.request.interaction = Interaction::SearchType;
+            one.request.resource_type = (*kind).to_owned();
+            one.request.parameters.retain(|parameter| parameter.name != "_type");
+            one.obligations.retain(|id| id == "response-filter" || id == "search-union");
+            if unites {
+                one.obligations.push("search-narrowing".into());
+            }
+            self.of_another(&one, |world| world.search())
+        };
+        let opinions: Vec<Opinion> = types.iter().map(opinion).collect();
+        if opinions.iter().any(|opinion| matches!(opinion, Opinion::Unjudged(_))) {
+            return Opinion::Unjudged("search over types");
+        }
+        let permitted: Vec<(&BTreeSet<String>, &Ends)> = opinions
+            .iter()
+            .filter_map(|opinion| match opinion {
+                Opinion::Permit { obligations, ends, .. } => Some((obligations, ends)),
+                _ => None,
+            })
+            .collect();
+        let all = permitted.len() == opinions.len();
+        if permitted.is_empty() || !(all || unites) {
+            return Opinion::Deny;
+        }
+        let mut ends: Ends = [None].into();
+        for (_, of_one) in &permitted {
+            ends = ends.iter().flat_map(|end| of_one.iter().map(|other| earlier(*end, *other))).collect();
+        }
+        let any = |id: &str| permitted.iter().any(|(obligations, _)| obligations.contains(id));
+        let mut obligations = Vec::new();
+        if !all || any("search-narrowing") || any("search-union") {
+            obligations.push("search-union");
+        }
+        if any("response-filter") {
+            obligations.push("response-filter");
+        }
+        self.permit_with(&obligations, ends)
     }
 
     /// Parameters we do not follow, and those nobody may use.
@@ -208,11 +260,22 @@ impl World<'_> {
     /// Confine the search to what the clauses leave.
     fn confine(&self, kind: &str, parts: Vec<Part>, ends: Ends) -> Opinion {
         let satisfied = parts.iter().any(|part| self.satisfies(kind, part));
-        let Some(part) = merged(parts) else {
-            return match satisfied {
-                true => Opinion::Unjudged("search that one of several clauses permits as it is"),
-                false => self.filtered(&["response-filter"], ends),
-            };
+        let Some(part) = merged(parts.clone()) else {
+            if satisfied {
+                return Opinion::Unjudged("search that one of several clauses permits as it is");
+            }
+            let fits = |reach: &Reach| reach.len() as u64 <= self.patients_max();
+            let can_unite = parts.iter().all(|part| part.reach.as_ref().is_none_or(fits));
+            if !(can_unite && self.can("search-union") && !self.is_counted()) {
+                return self.filtered(&["response-filter"], ends);
+            }
+            let is_exclusive =
+                parts.iter().any(|part| part.reach.is_some()) && self.definitions.listed("exclusive", kind);
+            let standings = parts.iter().flat_map(|part| part.reach.iter().flatten());
+            let hides = standings.into_iter().any(|(_, standings)| standings.iter().all(Standing::hides));
+            let is_filtered = is_exclusive || hides;
+            return self
+                .filtered(if is_filtered { &["search-union", "response-filter"] } else { &["search-union"] }, ends);
         };
         if satisfied && !self.satisfies(kind, &part) {
             return Opinion::Unjudged("search that one of several clauses permits as it is");
@@ -260,6 +323,16 @@ impl World<'_> {
             (Some(reach), sure) => sure.iter().any(|pin| pin.iter().all(|id| reach.contains_key(id))),
         };
         confined && part.pairs.iter().all(has)
+    }
+
+    /// Whether a number of rows is asked for.
+    fn is_counted(&self) -> bool {
+        self.request.request.parameters.iter().any(|given| match given.name.as_str() {
+            "_summary" => given.value == "count",
+            "_total" => given.value != "none",
+            "_count" => given.value == "0",
+            _ => false,
+        })
     }
 
     /// A permit, unless rows were to be taken away from an answer that counts them. Where every row is

@@ -30,6 +30,8 @@ pub fn decide(input: &model::PolicyInput<'_>) -> model::Decision {
             .map(|parameter| policy::Parameter { name: &parameter.name, value: &parameter.value })
             .collect(),
         conditional: request.conditional,
+        resolved: request.resolved,
+        reads_stored: request.reads_stored,
         returns_representation: matches!(
             request.prefer_return,
             model::ReturnPreference::Representation | model::ReturnPreference::Unspecified

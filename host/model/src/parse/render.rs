@@ -1,4 +1,4 @@
-//! Writing a rewritten search back as a request.
+//! Writing a rewritten search, or a write by other criteria, back as a request.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -17,6 +17,8 @@ pub struct RenderedRequest {
     pub url: String,
     /// form body of a `POST …/_search`, to be sent as `application/x-www-form-urlencoded`
     pub body: Option<String>,
+    /// the criteria of a create, to be sent as `If-None-Exist`
+    pub if_none_exist: Option<String>,
 }
 
 /// The same search with other parameters. A search by form keeps them all in its body.
@@ -29,14 +31,17 @@ pub fn render_search(request: &FhirRequest, parameters: &[Parameter]) -> Rendere
     });
     let pairs = pairs.collect::<Vec<_>>().join("&");
     if request.by_form {
-        return RenderedRequest { method: "POST", url, body: Some(pairs) };
+        return RenderedRequest { method: "POST", url, body: Some(pairs), if_none_exist: None };
+    }
+    if request.interaction == Interaction::Create {
+        return RenderedRequest { method: "POST", url, body: None, if_none_exist: Some(pairs) };
     }
     let is_system = request.interaction == Interaction::SearchSystem && request.compartment.is_none();
     if !pairs.is_empty() || is_system {
         url.push('?');
         url.push_str(&pairs);
     }
-    RenderedRequest { method: request.method.as_str(), url, body: None }
+    RenderedRequest { method: request.method.as_str(), url, body: None, if_none_exist: None }
 }
 
 /// The path of the request.
@@ -58,7 +63,8 @@ fn path(request: &FhirRequest) -> String {
         ("", false) => {}
         (resource_type, _) => push(resource_type),
     }
-    if let Some(id) = &request.id {
+    // What criteria find is not named beside them.
+    if let Some(id) = request.id.as_ref().filter(|_| !request.conditional) {
         push(id);
     }
     match request.interaction {

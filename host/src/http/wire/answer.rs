@@ -1,6 +1,6 @@
 //! The answer of `/v1/decide`.
 
-use chartgate_model::parse::render_search;
+use chartgate_model::parse::RenderedRequest;
 use chartgate_model::{Basis, DecisionRequest};
 use chartgate_runtime::release::Release;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::decide::{Answer, SEARCH_NARROWING, Verdict};
+use crate::decide::{Answer, Verdict};
 use crate::http::problem::Problem;
 use crate::tokens::TokenError;
 
@@ -56,7 +56,8 @@ impl ReasonBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct ObligationBody {
     id: String,
-    /// members by kind: `search-narrowing` has `method`, `url`, `body`; `if-match` has `version`
+    /// members by kind: `search-narrowing` has `method`, `url`, `body` (of a search by form; a write keeps its own)
+    /// and, for a create, `headers`; `search-union` has `requests` of that shape; `if-match` has `version`
     #[serde(flatten)]
     #[schema(value_type = Object)]
     parameters: Value,
@@ -173,15 +174,22 @@ fn insufficient_scope(reason: &str) -> Value {
 
 impl ObligationBody {
     fn of(obligation: &chartgate_model::Obligation, request: &DecisionRequest) -> Self {
-        let parameters = match obligation.search_parameters() {
-            Some(parameters) if obligation.id == SEARCH_NARROWING => {
-                let rendered = render_search(&request.request, &parameters);
-                json!({ "method": rendered.method, "url": rendered.url, "body": rendered.body })
-            }
-            _ => serde_json::from_slice(&obligation.parameters).unwrap_or_default(),
+        let requests = obligation.requests(&request.request).map(|all| all.iter().map(spelt).collect::<Vec<_>>());
+        let parameters = match requests.as_deref() {
+            Some([one]) if obligation.id != "search-union" => one.clone(),
+            Some(several) => json!({ "requests": several }),
+            None => serde_json::from_slice(&obligation.parameters).unwrap_or_default(),
         };
         Self { id: obligation.id.clone(), parameters }
     }
+}
+
+fn spelt(request: &RenderedRequest) -> Value {
+    let mut spelt = json!({ "method": request.method, "url": request.url, "body": request.body });
+    if let (Some(criteria), Some(members)) = (&request.if_none_exist, spelt.as_object_mut()) {
+        members.insert("headers".into(), json!({ "If-None-Exist": criteria }));
+    }
+    spelt
 }
 
 fn denial(status: u16, code: &'static str, mut headers: Value) -> Denial {

@@ -103,7 +103,7 @@ fn wanted(parts: Vec<String>, parameter: Parameter) -> Option<Wanted> {
     let (prefix, rest) = Prefix::split(&text);
     match parameter.kind {
         _ if text.is_empty() => None,
-        Kind::Reference => reference::parse(text, parameter.target).map(Wanted::Reference),
+        Kind::Reference => reference::parse(text, parameter.target()).map(Wanted::Reference),
         Kind::String => Some(Wanted::String(string::folded(&text))),
         Kind::Uri => Some(Wanted::Uri(text)),
         Kind::Date => date::parse(rest).map(|period| Wanted::Date(prefix, period)),

@@ -58,7 +58,25 @@ pub(super) fn resource(dice: &mut Dice, definitions: &Definitions, kind: &str, i
     if dice.percent(12) {
         resource["meta"]["security"] = labels(dice);
     }
+    if dice.percent(4) {
+        resource["contained"] = contained(dice, patient);
+    }
     resource
+}
+
+/// Resources within another, most of them about the same patient or nobody.
+fn contained(dice: &mut Dice, patient: &str) -> Value {
+    let subject = json!({ "reference": format!("Patient/{patient}") });
+    match dice.below(8) {
+        0 => json!([{ "resourceType": "Condition", "subject": { "reference": "Patient/125" } }]),
+        1 => json!([{ "resourceType": "Nonsense" }]),
+        2 => {
+            json!([{ "resourceType": "Observation", "subject": subject, "performer": [{ "reference": "Patient/124" }] }])
+        }
+        3 => json!({ "resourceType": "Condition" }),
+        4 => json!([{ "resourceType": "Organization" }, { "resourceType": "Condition", "subject": subject }]),
+        _ => json!([{ "resourceType": "Patient", "id": "p" }, { "resourceType": "Condition", "subject": subject }]),
+    }
 }
 
 /// Security labels, most of them of those that may be hidden.

@@ -70,7 +70,7 @@ impl Draft {
             _ => "user",
         };
         let letter = match self.interaction {
-            "create" => 'c',
+            "create" | "validate" => 'c',
             "update" | "patch" => 'u',
             "delete" => 'd',
             "search-type" | "search-system" | "history-type" | "history-system" => 's',
@@ -94,7 +94,8 @@ impl Draft {
     /// Ask for it.
     pub(super) fn ask(&mut self, dice: &mut Dice, filters: &[content::Pair]) {
         match self.interaction {
-            "search-type" => self.search(dice, filters),
+            "search-type" | "search-system" => self.search(dice, filters),
+            "conditional" => self.criteria(dice, filters),
             "create" if dice.percent(70) => {
                 self.body.as_object_mut().unwrap().remove("id");
             }
@@ -110,6 +111,20 @@ impl Draft {
         if matches!(self.interaction, "create" | "update" | "delete") && dice.percent(40) {
             let wish = dice.text(&["minimal", "representation", "OperationOutcome"]);
             self.headers["prefer"] = json!(format!("return={wish}"));
+        }
+    }
+
+    /// Criteria of a write, most of them about the patient, and which form of it they are for.
+    fn criteria(&mut self, dice: &mut Dice, filters: &[content::Pair]) {
+        self.search(dice, filters);
+        self.compartment = None;
+        self.parameters.retain(|(name, _)| !name.starts_with('_') || name == "_id");
+        if self.parameters.is_empty() {
+            self.parameters.push(("_id".into(), self.id.clone()));
+        }
+        let context = self.scopes.first().and_then(|scope| scope.split('/').next()).unwrap_or("user").to_owned();
+        if dice.percent(85) {
+            self.scopes.push(format!("{context}/{}.cuds", self.resource_type));
         }
     }
 

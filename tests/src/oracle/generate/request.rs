@@ -23,6 +23,9 @@ impl Draft {
             subject["patient"] = json!(launch);
         }
         let mut ask = json!({ "request": request, "subject": subject, "obligations": self.obligations });
+        if let Some(matches) = self.matches.take() {
+            ask["matches"] = json!(matches);
+        }
         if let Some(stored) = self.stored.take() {
             let key = match self.interaction {
                 "vread" => format!("{}/{}/_history/2", self.resource_type, self.id),
@@ -62,25 +65,84 @@ impl Draft {
             "history-type" => (get, format!("/{kind}/_history"), Value::Null),
             "history-system" => (get, "/_history".into(), Value::Null),
             "search-type" => self.search_request(dice, get),
-            "search-system" => (get, format!("/?_type={kind}"), Value::Null),
+            "search-system" => self.types_request(dice, get),
             "create" => ("POST", format!("/{kind}"), body),
             "update" => ("PUT", format!("/{kind}/{id}"), body),
             "delete" => ("DELETE", format!("/{kind}/{id}"), Value::Null),
             "patch" => {
-                let patch = json!([{ "op": "replace", "path": "/status", "value": "a" }]);
                 self.headers["content-type"] = json!("application/json-patch+json");
-                ("PATCH", format!("/{kind}/{id}"), patch)
+                ("PATCH", format!("/{kind}/{id}"), self.patch(dice, &body))
             }
             "operation" => {
-                ("GET", format!("/{kind}/{id}/${}", dice.text(&["x", "everything", "purge", "graph"])), Value::Null)
+                let name = match (kind.as_str(), dice.percent(70)) {
+                    ("Patient" | "Encounter", true) => "everything".into(),
+                    ("Composition", true) => "document".into(),
+                    (_, true) if dice.percent(50) => return ("POST", format!("/{kind}/$validate"), body),
+                    _ => dice.text(&["x", "everything", "purge", "meta", "export", "graphql"]),
+                };
+                ("GET", format!("/{kind}/{id}/${name}"), Value::Null)
             }
             "batch" => {
                 let kind = dice.text(&["batch", "transaction"]);
                 ("POST", "/".into(), json!({ "resourceType": "Bundle", "type": kind, "entry": [] }))
             }
-            "conditional" if dice.percent(50) => ("DELETE", format!("/{kind}?_id={id}"), Value::Null),
-            "conditional" => ("PUT", format!("/{kind}?_id={id}"), body),
+            "conditional" => self.conditional_request(dice, body),
             _ => (get, "/metadata".into(), Value::Null),
+        }
+    }
+
+    fn types_request(&mut self, dice: &mut Dice, get: &'static str) -> (&'static str, String, Value) {
+        let mut types = vec![self.resource_type.clone()];
+        for _ in 0..dice.below(3) {
+            types.push(dice.text(&["Observation", "Condition", "Patient", "Organization", "Group"]));
+        }
+        let mut pairs = vec![format!("_type={}", types.join(","))];
+        pairs.extend(self.parameters.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))));
+        match self.compartment.take().filter(|_| dice.percent(70)) {
+            Some((of, id)) => (get, format!("/{of}/{id}/*?{}", pairs.join("&")), Value::Null),
+            None => (get, format!("/?{}", pairs.join("&")), Value::Null),
+        }
+    }
+
+    /// A patch that makes something of what is stored, or nothing.
+    fn patch(&self, dice: &mut Dice, body: &Value) -> Value {
+        let patient = dice.text(&["Patient/123", "Patient/124"]);
+        json!([match dice.below(7) {
+            0 => json!({ "op": "replace", "path": "", "value": body }),
+            1 => json!({ "op": "add", "path": "/subject", "value": { "reference": patient } }),
+            2 => json!({ "op": "remove", "path": "/nothing" }),
+            3 => json!({ "op": "remove", "path": "/subject" }),
+            4 => json!({ "op": "test", "path": "/resourceType", "value": self.resource_type }),
+            _ => json!({ "op": "add", "path": "/language", "value": "en" }),
+        }])
+    }
+
+    fn conditional_request(&mut self, dice: &mut Dice, mut body: Value) -> (&'static str, String, Value) {
+        let pairs: Vec<String> =
+            self.parameters.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+        let (kind, criteria) = (self.resource_type.clone(), pairs.join("&"));
+        if dice.percent(60)
+            && let Some(members) = body.as_object_mut()
+        {
+            members.remove("id");
+        }
+        if dice.percent(30) {
+            self.headers["if-none-exist"] = json!(criteria);
+            return ("POST", format!("/{kind}"), body);
+        }
+        self.matches = match dice.below(10) {
+            0 => None,
+            1 | 2 => Some(Vec::new()),
+            3 => Some(vec![format!("{kind}/{}", self.id), format!("{kind}/other")]),
+            _ => Some(vec![format!("{kind}/{}", self.id)]),
+        };
+        match dice.below(5) {
+            0 => {
+                self.headers["content-type"] = json!("application/json-patch+json");
+                ("PATCH", format!("/{kind}?{criteria}"), self.patch(dice, &body))
+            }
+            1 | 2 => ("DELETE", format!("/{kind}?{criteria}"), Value::Null),
+            _ => ("PUT", format!("/{kind}?{criteria}"), body),
         }
     }
 

@@ -1,0 +1,193 @@
+//! FHIRPath Patch (FHIR R4, FHIRPath Patch), as far as there is no doubt about its result: paths of element names and
+//! indexes, values of one piece.
+
+use serde_json::{Map, Value};
+
+/// Operations one patch may have.
+const OPERATIONS_MAX: usize = 1_000;
+
+/// What a resource would be afterwards.
+pub(super) fn apply(mut resource: Value, parameters: &Value) -> Option<Value> {
+    let operations = parameters.get("parameter")?.as_array().filter(|all| all.len() <= OPERATIONS_MAX)?;
+    for operation in operations {
+        if operation.get("name")?.as_str()? != "operation" {
+            return None;
+        }
+        one(&mut resource, &Operation::read(operation.get("part")?)?)?;
+    }
+    Some(resource)
+}
+
+/// One operation, its parts by name, each there once.
+struct Operation<'a> {
+    parts: Map<String, Value>,
+    value: Option<(&'a str, &'a Value)>,
+}
+
+impl<'a> Operation<'a> {
+    fn read(parts: &'a Value) -> Option<Self> {
+        let mut operation = Self { parts: Map::new(), value: None };
+        for part in parts.as_array()? {
+            let name = part.get("name")?.as_str()?;
+            let mut values = part.as_object()?.iter().filter(|(key, _)| *key != "name");
+            // Parts of parts, extensions of values: of more than one piece.
+            let ((key, value), None) = (values.next()?, values.next()) else { return None };
+            let kind = key.strip_prefix("value")?;
+            if name == "value" {
+                if operation.value.replace((kind, value)).is_some() {
+                    return None;
+                }
+            } else if operation.parts.insert(name.to_owned(), value.clone()).is_some() {
+                return None;
+            }
+        }
+        Some(operation)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.parts.get(name)?.as_str()
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        usize::try_from(self.parts.get(name)?.as_u64()?).ok()
+    }
+}
+
+fn one(resource: &mut Value, operation: &Operation<'_>) -> Option<()> {
+    let steps = steps(operation.text("path")?, resource.get("resourceType")?.as_str()?)?;
+    match operation.text("type")? {
+        "add" => {
+            let (kind, value) = operation.value?;
+            add(find(resource, &steps)?.as_object_mut()?, operation.text("name")?, kind, value)
+        }
+        "replace" => {
+            *find(resource, &steps)? = operation.value?.1.clone();
+            Some(())
+        }
+        "delete" => delete(resource, &steps),
+        "insert" => {
+            let list = list(resource, &steps)?;
+            let at = operation.index("index").filter(|at| *at <= list.len())?;
+            list.insert(at, operation.value?.1.clone());
+            Some(())
+        }
+        "move" => {
+            let list = list(resource, &steps)?;
+            let (from, to) = (operation.index("source")?, operation.index("destination")?);
+            if from >= list.len() || to >= list.len() {
+                return None;
+            }
+            let moved = list.remove(from);
+            list.insert(to, moved);
+            Some(())
+        }
+        _ => None,
+    }
+}
+
+/// `Patient.name[0].given`: element names, each with an index where it has one.
+fn steps<'p>(path: &'p str, resource_type: &str) -> Option<Vec<(&'p str, Option<usize>)>> {
+    let mut steps = path.split('.');
+    if steps.next()? != resource_type {
+        return None;
+    }
+    let step = |step: &'p str| {
+        let (name, index) = match step.strip_suffix(']') {
+            Some(inner) => {
+                let (name, index) = inner.split_once('[')?;
+                let digits = index.bytes().all(|b| b.is_ascii_digit());
+                (name, Some(index.parse().ok().filter(|_| digits)?))
+            }
+            None => (step, None),
+        };
+        let named = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        named.then_some((name, index))
+    };
+    steps.map(step).collect()
+}
+
+/// The one element a path leads to.
+fn find<'v>(resource: &'v mut Value, steps: &[(&str, Option<usize>)]) -> Option<&'v mut Value> {
+    let mut at = resource;
+    for (name, index) in steps {
+        at = element(at.as_object_mut()?, name)?;
+        at = if at.is_array() {
+            let list = at.as_array_mut()?;
+            // FHIRPath takes all of them where no index says which.
+            let only = (list.len() == 1).then_some(0);
+            list.get_mut(index.or(only)?)?
+        } else if index.is_none_or(|index| index == 0) {
+            at
+        } else {
+            return None;
+        };
+    }
+    Some(at)
+}
+
+/// The list a path leads to.
+fn list<'v>(resource: &'v mut Value, steps: &[(&str, Option<usize>)]) -> Option<&'v mut Vec<Value>> {
+    let ((name, None), before) = steps.split_last()? else { return None };
+    element(find(resource, before)?.as_object_mut()?, name)?.as_array_mut()
+}
+
+/// An element by its name in FHIRPath; a choice (`value[x]`) by the name it has there, without its type.
+fn element<'v>(parent: &'v mut Map<String, Value>, name: &str) -> Option<&'v mut Value> {
+    if parent.contains_key(name) {
+        return parent.get_mut(name);
+    }
+    let is_choice = |key: &str| {
+        key.strip_prefix(name).is_some_and(|kind| kind.bytes().next().is_some_and(|b| b.is_ascii_uppercase()))
+    };
+    let mut choices: Vec<String> = parent.keys().filter(|key| is_choice(key)).cloned().collect();
+    let (Some(only), None) = (choices.pop(), choices.pop()) else { return None };
+    parent.get_mut(&only)
+}
+
+/// Add to a list, or what is not there yet.
+///
+/// SECURITY: whether an element is a choice stands in definitions that are not at hand. So it is judged under both
+/// names it can have.
+fn add(parent: &mut Map<String, Value>, name: &str, kind: &str, value: &Value) -> Option<()> {
+    let named = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    if !(named && name.bytes().all(|b| b.is_ascii_alphanumeric())) {
+        return None;
+    }
+    match parent.get_mut(name) {
+        Some(Value::Array(list)) => list.push(value.clone()),
+        Some(_) => return None,
+        None => {
+            let typed = format!("{name}{kind}");
+            if parent.contains_key(&typed) || parent.contains_key(&format!("_{name}")) {
+                return None;
+            }
+            parent.insert(typed, value.clone());
+            parent.insert(name.to_owned(), value.clone());
+        }
+    }
+    Some(())
+}
+
+/// Take away the one element a path leads to, where there is one.
+fn delete(resource: &mut Value, steps: &[(&str, Option<usize>)]) -> Option<()> {
+    let ((name, index), before) = steps.split_last()?;
+    let parent = find(resource, before)?.as_object_mut()?;
+    // What stands beside a value under its other name would stay.
+    if parent.keys().any(|key| key.strip_prefix('_').is_some_and(|key| key.starts_with(name))) {
+        return None;
+    }
+    let there = element(parent, name)?;
+    match (there, index) {
+        (Value::Array(list), Some(index)) if *index < list.len() => {
+            list.remove(*index);
+            return Some(());
+        }
+        (Value::Array(list), None) if list.len() == 1 => {}
+        (Value::Array(_), _) | (_, Some(1..)) => return None,
+        _ => {}
+    }
+    let key =
+        parent.keys().find(|key| *key == name).or_else(|| parent.keys().find(|key| key.starts_with(name)))?.clone();
+    parent.remove(&key);
+    Some(())
+}

@@ -1,0 +1,106 @@
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
+use serde_json::{Value, json};
+
+use super::apply;
+
+fn stored() -> Value {
+    json!({
+        "resourceType": "Observation", "id": "o", "status": "preliminary", "valueString": "a",
+        "subject": { "reference": "Patient/1" },
+        "note": [{ "text": "one" }, { "text": "two" }], "category": [{ "text": "lab" }],
+        "_status": { "id": "s" },
+    })
+}
+
+fn after(patch: &Value) -> Option<Value> {
+    let patched = apply(stored().to_string().as_bytes(), patch.to_string().as_bytes());
+    patched.result.map(|result| serde_json::from_slice(&result).unwrap())
+}
+
+fn by_path(parts: Value) -> Value {
+    json!({ "resourceType": "Parameters", "parameter": [{ "name": "operation", "part": parts }] })
+}
+
+#[test]
+fn a_json_patch_is_applied_whole_or_not_at_all() {
+    let moved = json!([{ "op": "move", "from": "/subject", "path": "/focus" }]);
+    assert_eq!(after(&moved).unwrap()["focus"], json!({ "reference": "Patient/1" }));
+    let whole = json!([{ "op": "replace", "path": "", "value": { "resourceType": "Observation", "id": "o" } }]);
+    assert_eq!(after(&whole).unwrap(), json!({ "resourceType": "Observation", "id": "o" }));
+    let fails = json!([{ "op": "remove", "path": "/status" }, { "op": "remove", "path": "/nothing" }]);
+    assert_eq!(after(&fails), None);
+    assert_eq!(after(&json!([{ "op": "merge", "path": "/status" }])), None);
+}
+
+#[test]
+fn a_patch_that_tests_says_so_whether_or_not_it_applies() {
+    let tests = |patch: Value| apply(stored().to_string().as_bytes(), patch.to_string().as_bytes()).tests;
+    assert!(tests(json!([{ "op": "test", "path": "/status", "value": "preliminary" }])));
+    assert!(tests(json!([{ "op": "add", "path": "/x", "value": 1 }, { "op": "test", "path": "/y", "value": 1 }])));
+    assert!(tests(json!([1])) && tests(json!([{ "path": "/x" }])));
+    assert!(!tests(json!([{ "op": "add", "path": "/x", "value": 1 }])) && !tests(json!([])));
+}
+
+#[test]
+fn a_fhirpath_patch_is_applied_where_its_result_is_beyond_doubt() {
+    let path = |kind: &str, path: &str| {
+        vec![json!({ "name": "type", "valueCode": kind }), json!({ "name": "path", "valueString": path })]
+    };
+    let with = |mut parts: Vec<Value>, more: &[Value]| {
+        parts.extend_from_slice(more);
+        by_path(json!(parts))
+    };
+    let value = json!({ "name": "value", "valueCode": "final" });
+    let replaced = after(&with(
+        path("replace", "Observation.subject.reference"),
+        &[json!({ "name": "value", "valueString": "Patient/2" })],
+    ));
+    assert_eq!(replaced.unwrap()["subject"]["reference"], "Patient/2");
+    let choice = after(&with(path("replace", "Observation.value"), &[json!({ "name": "value", "valueString": "b" })]));
+    assert_eq!(choice.unwrap()["valueString"], "b");
+    assert!(after(&with(path("replace", "Observation.note"), &[value.clone()])).is_none(), "which of two notes");
+    let second = after(&with(path("delete", "Observation.note[1]"), &[])).unwrap();
+    assert_eq!(second["note"], json!([{ "text": "one" }]));
+    assert!(after(&with(path("delete", "Observation.category"), &[])).unwrap().get("category").is_none());
+    assert!(after(&with(path("delete", "Observation.value"), &[])).unwrap().get("valueString").is_none());
+    // It has an id of its own, which would stay behind.
+    assert!(after(&with(path("delete", "Observation.status"), &[])).is_none());
+    let named = json!({ "name": "name", "valueString": "note" });
+    let note = json!({ "name": "value", "valueAnnotation": { "text": "three" } });
+    let third = after(&with(path("add", "Observation"), &[named, note])).unwrap();
+    assert_eq!(third["note"][2]["text"], "three");
+    let index = |name: &str, at: u64| json!({ "name": name, "valueInteger": at });
+    let turned =
+        after(&with(path("move", "Observation.note"), &[index("source", 1), index("destination", 0)])).unwrap();
+    assert_eq!(turned["note"][0]["text"], "two");
+    assert!(after(&with(path("insert", "Observation.note"), &[index("index", 3), value.clone()])).is_none());
+    assert!(after(&with(path("insert", "Observation.note"), &[index("index", 2), value.clone()])).is_some());
+    for odd in
+        ["Patient.note", "Observation.note.where(text='x')", "Observation.note[-1]", "Observation.note[x]", "note"]
+    {
+        assert!(after(&with(path("replace", odd), &[value.clone()])).is_none(), "{odd}");
+    }
+    assert!(after(&with(path("upsert", "Observation.note[0]"), &[value])).is_none());
+}
+
+#[test]
+fn what_is_added_is_judged_under_every_name_it_can_have() {
+    let parts = json!([
+        { "name": "type", "valueCode": "add" }, { "name": "path", "valueString": "Observation" },
+        { "name": "name", "valueString": "effective" }, { "name": "value", "valueDateTime": "2026" },
+    ]);
+    let added = after(&by_path(parts)).unwrap();
+    assert_eq!((&added["effective"], &added["effectiveDateTime"]), (&json!("2026"), &json!("2026")));
+    let twice = json!([
+        { "name": "type", "valueCode": "delete" }, { "name": "path", "valueString": "Observation.note[0]" },
+        { "name": "path", "valueString": "Observation.note[1]" },
+    ]);
+    assert!(after(&by_path(twice)).is_none());
+    let nested = json!([
+        { "name": "type", "valueCode": "add" }, { "name": "path", "valueString": "Observation" },
+        { "name": "name", "valueString": "subject" },
+        { "name": "value", "part": [{ "name": "reference", "valueString": "Patient/2" }] },
+    ]);
+    assert!(after(&by_path(nested)).is_none());
+}
