@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use chartgate_model::parse::ParseLimits;
 use serde::Deserialize;
+
+use crate::batch::BundleLimits;
 
 pub use smart::{AccessToken, Smart, ThemeConfig};
 pub(crate) use tokens::read;
@@ -197,6 +200,10 @@ pub struct AdministratorConfig {
 pub struct Limits {
     /// bytes of an HTTP request body
     pub body_bytes: usize,
+    /// bytes of a batch or a transaction
+    pub bundle_bytes: usize,
+    /// entries of one
+    pub bundle_entries: usize,
     /// bytes of a body of `/v1/filter`, which holds a whole answer
     pub filter_bytes: usize,
     /// bytes of `request.url`
@@ -224,6 +231,8 @@ impl Default for Limits {
         let runtime = chartgate_runtime::RuntimeLimits::default();
         Self {
             body_bytes: 2 << 20,
+            bundle_bytes: 16 << 20,
+            bundle_entries: 5_000,
             filter_bytes: 32 << 20,
             url_bytes: 8 << 10,
             parameters: 256,
@@ -235,6 +244,19 @@ impl Default for Limits {
             deadline_ms: runtime.deadline_ms,
             memory_bytes: runtime.memory_bytes,
         }
+    }
+}
+
+impl Limits {
+    /// Those of a FHIR request.
+    pub fn parse(&self) -> ParseLimits {
+        let Self { url_bytes, parameters, body_bytes, bundle_bytes, .. } = *self;
+        ParseLimits { url_bytes, parameters, body_bytes, bundle_bytes }
+    }
+
+    /// Those of a batch or a transaction.
+    pub fn bundle(&self) -> BundleLimits {
+        BundleLimits { entries: self.bundle_entries, entry: self.parse() }
     }
 }
 

@@ -141,10 +141,15 @@ impl Decider {
     /// An error means that no release may decide this at all; everything else is an [`Answer`].
     pub async fn decide(&self, asked: Asked<'_>) -> Result<Answer, SelectError> {
         let release = self.rollout.select(asked.caller, asked.request)?;
+        Ok(self.decide_by(asked, release).await)
+    }
+
+    /// Decide one interaction by a release that was selected for it, or for the bundle it is part of.
+    pub(crate) async fn decide_by(&self, asked: Asked<'_>, release: Arc<Release>) -> Answer {
         let mut evidence = Evidence::of(asked.request);
         let conclusion = self.conclude(asked.request, &release, &mut evidence).await;
         let answer = answer(&asked, release, &evidence, conclusion);
-        Ok(self.record(&asked, &evidence, answer).await)
+        self.record(&asked, &evidence, answer).await
     }
 
     /// Record a refusal that no policy was asked about: a bad token, or one nobody can tell about.

@@ -4,6 +4,7 @@
 //! on one screen; the other modules are what it walks through.
 
 pub mod audit;
+pub mod batch;
 pub mod break_glass;
 mod causes;
 pub mod cli;

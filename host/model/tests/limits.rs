@@ -4,7 +4,7 @@
 use chartgate_model::FhirBase;
 use chartgate_model::parse::{ParseErrorKind, ParseLimits, RawRequest, parse};
 
-const LIMITS: ParseLimits = ParseLimits { url_bytes: 48, parameters: 3, body_bytes: 96 };
+const LIMITS: ParseLimits = ParseLimits { url_bytes: 48, parameters: 3, body_bytes: 96, bundle_bytes: 96 };
 const RESOURCE: &str = r#"{"resourceType":"Observation"}"#;
 
 struct Request<'a> {

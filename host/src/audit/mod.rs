@@ -1,5 +1,6 @@
 //! The decision log: what was decided, on what, complete enough to decide it again.
 
+pub mod bundle;
 pub mod canonical;
 pub mod filter;
 pub mod grant;

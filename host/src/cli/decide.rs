@@ -102,6 +102,7 @@ struct Local {
 /// What came of one line that is a request.
 enum Decided {
     Answered(Box<Answer>, Box<DecisionRequest>),
+    Bundle(Box<AnswerBody>),
     BadToken { id: String, simulate: bool, error: TokenError },
 }
 
@@ -152,7 +153,11 @@ impl Local {
             policy_header: None,
         };
         let id = (self.edge.new_id)();
-        let mut request = match context.read(line).await? {
+        let decidable = context.read(line).await?;
+        if let Some(bundle) = decidable.bundle() {
+            return self.bundle(id, bundle).await;
+        }
+        let mut request = match decidable {
             Decidable::Request(request) => request,
             Decidable::BadToken { simulate, error, .. } => return Ok(Decided::BadToken { id, simulate, error }),
         };
@@ -162,11 +167,22 @@ impl Local {
         Ok(Decided::Answered(Box::new(answer), request))
     }
 
+    async fn bundle(&self, id: String, request: &DecisionRequest) -> Result<Decided, Problem> {
+        let request = DecisionRequest { explain: request.explain || self.explain, ..request.clone() };
+        let asked = Asked { id, caller: &self.caller.name, face: "offline", request: &request };
+        let limits = self.config.limits.bundle();
+        let answer = self.decider.decide_bundle(&asked, &limits, &*self.edge.new_id).await;
+        let answer = answer.map_err(|error| Problem::member("policy", error.to_string()))?;
+        Ok(Decided::Bundle(Box::new(AnswerBody::of_bundle(answer, &request))))
+    }
+
     /// In words a page for each line, with a blank line behind it; in JSON one line for each.
     fn write(&self, out: &mut impl Write, number: usize, decided: Result<Decided, Problem>) -> anyhow::Result<()> {
         if self.words {
             let page = match decided {
                 Ok(Decided::Answered(answer, request)) => explain::decision(&request, &answer),
+                // Each entry would be a page of its own.
+                Ok(Decided::Bundle(answer)) => serde_json::to_string_pretty(&answer)?,
                 Ok(Decided::BadToken { error, .. }) => explain::bad_token(&error),
                 Err(problem) => explain::problem(number, &problem),
             };
@@ -174,6 +190,7 @@ impl Local {
         }
         let line = match decided {
             Ok(Decided::Answered(answer, request)) => serde_json::json!(AnswerBody::of(*answer, &request)),
+            Ok(Decided::Bundle(answer)) => serde_json::json!(answer),
             Ok(Decided::BadToken { id, simulate, error }) => serde_json::json!(token_denial(id, simulate, &error)),
             Err(problem) => error_line(&problem),
         };

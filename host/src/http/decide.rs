@@ -9,8 +9,9 @@ use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use crate::config::Limits;
 use crate::http::State;
-use crate::http::judge::{self, Judged, POLICY_HEADER, bad_token, judge};
+use crate::http::judge::{self, Judged, POLICY_HEADER, bad_token, judge, judge_bundle};
 use crate::http::problem::Problem;
 use crate::http::wire::{AnswerBody, DecideBody};
 
@@ -35,9 +36,19 @@ pub(super) async fn decide(
 ) -> Result<Response, Problem> {
     let caller = state.people.caller(&headers, peer)?;
     let _place = state.gate.enter(&caller.name)?;
-    let bytes = read(body, state.limits.body_bytes).await?;
+    let Limits { body_bytes, bundle_bytes, .. } = state.limits;
+    let bytes = read(body, body_bytes.max(bundle_bytes)).await?;
     let context = judge::context(&state, &caller, &headers, (state.edge.now)())?;
-    match judge(&state, "decide", &context, context.read(&bytes).await?).await? {
+    let decidable = context.read(&bytes).await?;
+    if let Some(bundle) = decidable.bundle() {
+        let answer = judge_bundle(&state, "decide", &caller, bundle).await?;
+        let digest = answer.release.digest.clone();
+        return Ok(([(POLICY_HEADER, digest)], Json(AnswerBody::of_bundle(answer, bundle))).into_response());
+    }
+    if bytes.len() > body_bytes {
+        return Err(too_large(body_bytes));
+    }
+    match judge(&state, "decide", &context, decidable).await? {
         Judged::Answered(answer, request) => {
             let digest = answer.release.digest.clone();
             Ok(([(POLICY_HEADER, digest)], Json(AnswerBody::of(*answer, &request))).into_response())
@@ -47,10 +58,12 @@ pub(super) async fn decide(
 }
 
 pub(super) async fn read(body: Body, limit: usize) -> Result<axum::body::Bytes, Problem> {
-    axum::body::to_bytes(body, limit).await.map_err(|_| {
-        let detail = format!("the body is larger than {limit} bytes, or ended early");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
-    })
+    axum::body::to_bytes(body, limit).await.map_err(|_| too_large(limit))
+}
+
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body is larger than {limit} bytes, or ended early");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
 }
 
 /// A JSON body of an administration route.

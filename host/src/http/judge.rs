@@ -7,8 +7,10 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use chartgate_model::{DecisionRequest, Millis};
 
+use crate::batch::{self, BundleAnswer, EntryAnswer};
 use crate::decide::{Answer, Asked, Refusal};
 use crate::http::State;
+use crate::http::caller::Caller;
 use crate::http::problem::Problem;
 use crate::http::wire::{Context, Decidable, token_denial};
 use crate::rollout::SelectError;
@@ -65,6 +67,27 @@ pub(super) async fn judge(
             Ok(Judged::BadToken { id, simulate, error })
         }
     }
+}
+
+/// Decide a batch or a transaction, entry by entry. What is answered is on record by then.
+pub(super) async fn judge_bundle(
+    state: &State,
+    face: &'static str,
+    caller: &Caller,
+    request: &DecisionRequest,
+) -> Result<BundleAnswer, Problem> {
+    let started = Instant::now();
+    let asked = Asked { id: (state.edge.new_id)(), caller: &caller.name, face, request };
+    let limits = state.limits.bundle();
+    // The way in has paid for the first.
+    state.gate.charge_for(&caller.name, batch::size(request).min(limits.entries).saturating_sub(1))?;
+    let answer = state.decider.decide_bundle(&asked, &limits, &*state.edge.new_id).await.map_err(select_problem)?;
+    for entry in &answer.entries {
+        if let EntryAnswer::Answered(answer, _) = entry {
+            count(answer, started);
+        }
+    }
+    Ok(answer)
 }
 
 /// The answer to a token that is no good. No release was asked; the header says which one is active.

@@ -78,10 +78,19 @@ impl Gate {
 
     /// Count one decision that is asked for.
     pub fn charge(&self, caller: &str) -> Result<(), Problem> {
-        self.rate.check_key(&caller.to_owned()).map_err(|_| {
-            let detail = "more decisions a second than this caller may ask for";
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate-exceeded", detail)
-        })
+        self.charge_for(caller, 1)
+    }
+
+    /// Count so many decisions that are asked for at once: all of them, or none where they are too many.
+    pub fn charge_for(&self, caller: &str, decisions: usize) -> Result<(), Problem> {
+        let Some(decisions) = u32::try_from(decisions).ok().and_then(NonZeroU32::new) else { return Ok(()) };
+        match self.rate.check_key_n(&caller.to_owned(), decisions) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => {
+                let detail = "more decisions a second than this caller may ask for";
+                Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate-exceeded", detail))
+            }
+        }
     }
 }
 

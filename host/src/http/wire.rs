@@ -7,7 +7,7 @@ mod answer;
 mod content;
 pub(super) mod facts;
 
-use chartgate_model::parse::{ParseLimits, RawRequest, parse};
+use chartgate_model::parse::{RawRequest, parse};
 use chartgate_model::{
     DecisionRequest, FhirBase, FhirRequest, Interaction, Millis, ReleasePin, Stored, Subject, SubjectKind,
 };
@@ -128,6 +128,20 @@ pub enum Decidable {
     },
 }
 
+impl Decidable {
+    /// A batch or a transaction, which is decided entry by entry.
+    pub fn bundle(&self) -> Option<&DecisionRequest> {
+        match self {
+            Self::Request(request)
+                if matches!(request.request.interaction, Interaction::Batch | Interaction::Transaction) =>
+            {
+                Some(request)
+            }
+            Self::Request(_) | Self::BadToken { .. } => None,
+        }
+    }
+}
+
 /// What reading depends on besides the bytes.
 pub struct Context<'a> {
     /// who calls
@@ -177,7 +191,7 @@ impl Context<'_> {
         let mut request = self.fhir_request(&body.request, base)?;
         resolve(&mut request, body.matches.as_deref())?;
         let stored = stored(&body, &request)?;
-        patched(&mut request, &stored);
+        patch::put_result(&mut request, &stored);
         let given = body.facts.unwrap_or_default();
         let relationships = relationships(given.relationships)?;
         let records = records(given.patients, given.users, given.clients)?;
@@ -371,12 +385,7 @@ impl Context<'_> {
             given.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let body = given.body.as_deref().map(|raw| bytes(raw, "request.body")).transpose()?.flatten();
         let raw = RawRequest { method: &given.method, url: &given.url, headers: &headers, body: body.as_deref() };
-        let limits = ParseLimits {
-            url_bytes: self.limits.url_bytes,
-            parameters: self.limits.parameters,
-            body_bytes: self.limits.body_bytes,
-        };
-        parse(&raw, base, &limits).map_err(|error| Problem::member(error.member(), error.to_string()))
+        parse(&raw, base, &self.limits.parse()).map_err(|error| Problem::member(error.member(), error.to_string()))
     }
 }
 
@@ -398,21 +407,6 @@ fn resolve(request: &mut FhirRequest, matches: Option<&[String]>) -> Result<(), 
         request.id = None;
     }
     Ok(())
-}
-
-/// Put what comes of a patch in the place of the patch. While what is stored is not at hand, that is nothing.
-fn patched(request: &mut FhirRequest, stored: &[Stored]) {
-    if request.interaction != Interaction::Patch {
-        return;
-    }
-    let patch = request.body.take().unwrap_or_default();
-    let key = request.id.as_ref().map(|id| format!("{}/{id}", request.resource_type));
-    let target = stored.iter().find(|stored| Some(&stored.key) == key.as_ref());
-    if let Some(content) = target.and_then(|stored| stored.content.as_deref()) {
-        let patched = patch::apply(content, &patch);
-        request.reads_stored = patched.tests;
-        request.body = Some(patched.result.unwrap_or_default());
-    }
 }
 
 fn stored(body: &DecideBody, request: &FhirRequest) -> Result<Vec<Stored>, Problem> {

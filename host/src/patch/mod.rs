@@ -6,6 +6,7 @@ mod fhirpath;
 #[cfg(test)]
 mod tests;
 
+use chartgate_model::{FhirRequest, Interaction, Stored};
 use serde_json::Value;
 
 /// What comes of a patch.
@@ -30,8 +31,24 @@ pub fn apply(stored: &[u8], patch: &[u8]) -> Patched {
     Patched { result, tests }
 }
 
+/// Put what comes of a patch in the place of the patch; while what is stored is not at hand, that is nothing. Requests that
+/// are no patch stay as they are.
+pub fn put_result(request: &mut FhirRequest, stored: &[Stored]) {
+    if request.interaction != Interaction::Patch {
+        return;
+    }
+    let patch = request.body.take().unwrap_or_default();
+    let key = request.id.as_ref().map(|id| format!("{}/{id}", request.resource_type));
+    let target = stored.iter().find(|stored| Some(&stored.key) == key.as_ref());
+    if let Some(content) = target.and_then(|stored| stored.content.as_deref()) {
+        let Patched { result, tests } = apply(content, &patch);
+        request.reads_stored = tests;
+        request.body = Some(result.unwrap_or_default());
+    }
+}
+
 /// Whether a patch asks something of what is stored. Whatever stands there in place of the operations does.
-pub fn tests(patch: &Value) -> bool {
+fn tests(patch: &Value) -> bool {
     let Some(operations) = patch.as_array() else { return false };
     operations.iter().any(|operation| operation.get("op").and_then(Value::as_str).is_none_or(|op| op == "test"))
 }

@@ -54,11 +54,13 @@ pub struct ParseLimits {
     pub parameters: usize,
     /// bytes of the body
     pub body_bytes: usize,
+    /// bytes of a batch or a transaction
+    pub bundle_bytes: usize,
 }
 
 impl Default for ParseLimits {
     fn default() -> Self {
-        Self { url_bytes: 8 << 10, parameters: 256, body_bytes: 1 << 20 }
+        Self { url_bytes: 8 << 10, parameters: 256, body_bytes: 1 << 20, bundle_bytes: 1 << 20 }
     }
 }
 
@@ -70,10 +72,12 @@ pub fn parse(raw: &RawRequest<'_>, base: &FhirBase, limits: &ParseLimits) -> Res
     let method = method(raw.method)?;
     let headers = headers::read(raw.headers)?;
     let body = raw.body.filter(|body| !body.is_empty());
-    if body.is_some_and(|body| body.len() > limits.body_bytes) {
-        return Err(ParseError::too_large(BODY, limits.body_bytes, "bytes"));
-    }
     let split = path::split(raw.url, base)?;
+    let is_bundle = method == Method::Post && split.segments.is_empty();
+    let body_bytes = if is_bundle { limits.bundle_bytes } else { limits.body_bytes };
+    if body.is_some_and(|body| body.len() > body_bytes) {
+        return Err(ParseError::too_large(BODY, body_bytes, "bytes"));
+    }
     let parameters = query::parameters(split.query.unwrap_or_default(), URL, limits.parameters)?;
     let has_query = split.query.is_some();
     let mut parts = Parts { method, headers, body, base, limits, parameters, has_query };

@@ -216,7 +216,7 @@ fn reads_take_presentation_parameters_and_no_other() {
 
 #[test]
 fn limits_hold_on_both_sides() {
-    let limits = ParseLimits { url_bytes: 40, parameters: 2, body_bytes: 40 };
+    let limits = ParseLimits { url_bytes: 40, parameters: 2, body_bytes: 40, bundle_bytes: 60 };
     let read = |method, url: &str, body: Option<&[u8]>| {
         parse(&RawRequest { method, url, headers: &[], body }, &base(), &limits)
     };
@@ -226,6 +226,9 @@ fn limits_hold_on_both_sides() {
     assert!(read("GET", "/Observation?a=1&b=2&c=3", None).is_err());
     assert!(read("POST", "/Observation", Some(format!("{{\"a\":\"{}\"}}", "x".repeat(32)).as_bytes())).is_ok());
     assert!(read("POST", "/Observation", Some(format!("{{\"a\":\"{}\"}}", "x".repeat(33)).as_bytes())).is_err());
+    let bundle = |padding: usize| format!(r#"{{"resourceType":"Bundle","type":"batch"{}}}"#, " ".repeat(padding));
+    assert!(read("POST", "/", Some(bundle(60 - 40).as_bytes())).is_ok());
+    assert!(read("POST", "/", Some(bundle(60 - 39).as_bytes())).is_err());
 }
 
 #[test]

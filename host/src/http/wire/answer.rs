@@ -1,14 +1,15 @@
 //! The answer of `/v1/decide`.
 
 use chartgate_model::parse::RenderedRequest;
-use chartgate_model::{Basis, DecisionRequest};
+use chartgate_model::{Basis, DecisionRequest, FhirRequest};
 use chartgate_runtime::release::Release;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::decide::{Answer, Verdict};
+use crate::batch::{self, BATCH_ENTRIES, BundleAnswer, EntryAnswer, Whole};
+use crate::decide::{Answer, Permit, Verdict};
 use crate::http::problem::Problem;
 use crate::tokens::TokenError;
 
@@ -36,6 +37,32 @@ pub struct AnswerBody {
     pub(in crate::http) policy: PolicyStamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::http) trace: Option<Vec<TraceRow>>,
+    /// of a batch or a transaction, what is decided of each entry, in order
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<Vec<EntryBody>>,
+}
+
+/// What is decided of one entry of a batch or a transaction.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct EntryBody {
+    /// `permit`, `deny` or `indeterminate`; absent in a simulation
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'static str>,
+    /// what would be decided, in a simulation
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would: Option<&'static str>,
+    /// identifier of the decision, also in the decision log; absent where the entry is no request
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    reason: ReasonBody,
+    obligations: Vec<ObligationBody>,
+    /// resources to fetch and ask again with
+    needs: Vec<String>,
+    /// ready to return to the client in the place of the entry's answer
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denial: Option<Denial>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Vec<TraceRow>>,
 }
 
 /// For logs, never for the app.
@@ -136,16 +163,9 @@ impl AnswerBody {
         };
         let (obligations, expires_at) = match &answer.verdict {
             Verdict::Permit(permit) => {
-                let obligations =
-                    permit.obligations().iter().map(|obligation| ObligationBody::of(obligation, request)).collect();
-                (obligations, permit.expires_at().map(|end| end.to_rfc3339()))
+                (ObligationBody::all(permit, &request.request), permit.expires_at().map(|end| end.to_rfc3339()))
             }
             _ => (Vec::new(), None),
-        };
-        let row = |step: chartgate_model::TraceStep| TraceRow {
-            rule: step.rule,
-            outcome: step.outcome.code(),
-            detail: step.detail,
         };
         let release = &answer.release;
         Self {
@@ -159,8 +179,101 @@ impl AnswerBody {
             denial,
             facts: FactsStamp { as_of: request.now.to_rfc3339(), sources: answer.fact_sources },
             policy: PolicyStamp::of(release),
-            trace: request.explain.then(|| answer.trace.into_iter().map(row).collect()),
+            trace: request.explain.then(|| TraceRow::all(answer.trace)),
+            entries: None,
         }
+    }
+
+    /// The wire form of an answer about a batch or a transaction.
+    pub fn of_bundle(answer: BundleAnswer, request: &DecisionRequest) -> Self {
+        let decision = answer.whole.code();
+        let denial = match answer.whole {
+            Whole::Permit | Whole::PermitByEntry => None,
+            Whole::Deny => Some(Denial::of(Basis::Request, &answer.reason)),
+            Whole::Indeterminate => Some(unavailable()),
+        };
+        let by_entry = ObligationBody { id: BATCH_ENTRIES.into(), parameters: json!({}) };
+        let mut sources: Vec<String> = answer.entries.iter().flat_map(sources_of).cloned().collect();
+        sources.sort();
+        sources.dedup();
+        Self {
+            decision: (!request.simulate).then_some(decision),
+            would: request.simulate.then_some(decision),
+            id: answer.id,
+            // It is no request that could come again.
+            expires_at: None,
+            reason: ReasonBody { code: answer.reason, text: answer.text },
+            obligations: if answer.whole == Whole::PermitByEntry { vec![by_entry] } else { Vec::new() },
+            needs: Vec::new(),
+            denial,
+            facts: FactsStamp { as_of: request.now.to_rfc3339(), sources },
+            policy: PolicyStamp::of(&answer.release),
+            trace: None,
+            entries: Some(answer.entries.into_iter().map(|entry| EntryBody::of(entry, request)).collect()),
+        }
+    }
+}
+
+fn sources_of(entry: &EntryAnswer) -> &[String] {
+    match entry {
+        EntryAnswer::Answered(answer, _) => &answer.fact_sources,
+        EntryAnswer::Refused(_) => &[],
+    }
+}
+
+impl EntryBody {
+    fn of(entry: EntryAnswer, bundle: &DecisionRequest) -> Self {
+        let basis = batch::basis(&entry);
+        let (answer, request) = match entry {
+            EntryAnswer::Answered(answer, request) => (answer, request),
+            EntryAnswer::Refused(error) => {
+                let reason = ReasonBody::new(error.code(), &error);
+                let denial = basis.map(|basis| Denial::of(basis, error.code()));
+                return Self::new("deny", bundle.simulate, reason, denial);
+            }
+        };
+        let denial = match &answer.verdict {
+            Verdict::Permit(_) => None,
+            Verdict::Deny(basis) => Some(Denial::of(*basis, &answer.reason)),
+            Verdict::Indeterminate => Some(unavailable()),
+        };
+        let obligations = match &answer.verdict {
+            Verdict::Permit(permit) => ObligationBody::all(permit, &request),
+            _ => Vec::new(),
+        };
+        let decision = answer.verdict.code();
+        let Answer { id, reason, text, needs, trace, .. } = *answer;
+        Self {
+            id: Some(id),
+            obligations,
+            needs,
+            trace: bundle.explain.then(|| TraceRow::all(trace)),
+            ..Self::new(decision, bundle.simulate, ReasonBody { code: reason, text }, denial)
+        }
+    }
+
+    fn new(decision: &'static str, simulate: bool, reason: ReasonBody, denial: Option<Denial>) -> Self {
+        Self {
+            decision: (!simulate).then_some(decision),
+            would: simulate.then_some(decision),
+            id: None,
+            reason,
+            obligations: Vec::new(),
+            needs: Vec::new(),
+            denial,
+            trace: None,
+        }
+    }
+}
+
+impl TraceRow {
+    fn all(steps: Vec<chartgate_model::TraceStep>) -> Vec<Self> {
+        let row = |step: chartgate_model::TraceStep| Self {
+            rule: step.rule,
+            outcome: step.outcome.code(),
+            detail: step.detail,
+        };
+        steps.into_iter().map(row).collect()
     }
 }
 
@@ -173,8 +286,12 @@ fn insufficient_scope(reason: &str) -> Value {
 }
 
 impl ObligationBody {
-    fn of(obligation: &chartgate_model::Obligation, request: &DecisionRequest) -> Self {
-        let requests = obligation.requests(&request.request).map(|all| all.iter().map(spelt).collect::<Vec<_>>());
+    fn all(permit: &Permit, request: &FhirRequest) -> Vec<Self> {
+        permit.obligations().iter().map(|obligation| Self::of(obligation, request)).collect()
+    }
+
+    fn of(obligation: &chartgate_model::Obligation, request: &FhirRequest) -> Self {
+        let requests = obligation.requests(request).map(|all| all.iter().map(spelt).collect::<Vec<_>>());
         let parameters = match requests.as_deref() {
             Some([one]) if obligation.id != "search-union" => one.clone(),
             Some(several) => json!({ "requests": several }),
