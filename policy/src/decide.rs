@@ -129,7 +129,8 @@ impl<'a> Walk<'_, 'a> {
         let action = Action::of(Form::Instance, letter);
         let on = self.resource_type()?.ok_or(Reason::RequestMalformed)?;
         self.people.on = Some(on);
-        if self.is_own_user_record() {
+        // A row of a search is found by searching, whoever it stands for.
+        if letter == Letters::R && self.is_own_user_record() {
             return self.own_record(on, action);
         }
         let clauses = self.covered(Some(on), action)?;

@@ -219,8 +219,12 @@ impl World<'_> {
     fn reach(&self, live: &Live, kind: &str, named: Option<&BTreeSet<String>>) -> Reach {
         let all = match (named, &live.bound) {
             (Some(named), _) => named.clone(),
-            (None, Bound::Launch { named, .. }) => [named.clone()].into(),
-            (None, _) => self.people.reached(live.writing).into_keys().collect(),
+            (None, Bound::Launch { named, survivor }) => [named.clone(), survivor.clone()].into(),
+            (None, _) => {
+                let reached: BTreeSet<String> = self.people.reached(live.writing).into_keys().collect();
+                let left: Vec<String> = reached.iter().filter_map(|id| self.people.survivor(id)).collect();
+                reached.into_iter().chain(left).collect()
+            }
         };
         let reached = all.into_iter().map(|id| (id.clone(), self.within(live, kind, &id)));
         reached.filter(|(_, standings)| !standings.is_empty()).collect()

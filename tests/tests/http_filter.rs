@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use chartgate_tests::host::{Answer, EHR, Host, PLAIN, World};
+use chartgate_tests::host::{Answer, EHR, Guest, Host, PLAIN, World};
 use serde_json::{Value, json};
 
 fn shared() -> &'static (World, Host) {
@@ -192,4 +192,141 @@ fn a_long_answer_is_judged_to_its_end() {
     let found = ids(&answer);
     assert_eq!(found.len(), 667);
     assert!(found.iter().all(|id| id.parse::<usize>().unwrap().is_multiple_of(3)));
+}
+
+/// A permitted search of a clinician, and what binds its answer to it.
+fn bound(host: &Host, key: &str) -> (Value, String) {
+    let body = searched("user/Observation.rs", vec![])["decide"].clone();
+    let key = format!("Bearer {key}");
+    let answer = host.client().send("POST", host.public, "/v1/decide", &[("authorization", &key)], body.to_string());
+    assert_eq!(answer.verdict().0, "permit", "{}", answer.text);
+    let told = answer.json();
+    (told.clone(), told["binding"].as_str().unwrap_or_default().to_owned())
+}
+
+fn rows() -> Value {
+    let entries = vec![row("match", observation("1", "123")), row("match", observation("2", "999"))];
+    json!({ "resourceType": "Bundle", "type": "searchset", "entry": entries })
+}
+
+#[test]
+fn a_binding_stands_for_the_request_it_was_given_for() {
+    let host = &shared().1;
+    let (_, binding) = bound(host, "gate-key");
+    let answer = filter(&json!({ "binding": binding, "bundle": rows() }));
+    assert_eq!(ids(&answer), ["1"], "{}", answer.text);
+    let bad = (400, "binding".to_owned());
+    let refused = |binding: &str| filter(&json!({ "binding": binding, "bundle": rows() })).problem();
+    let (head, rest) = binding.split_once('.').unwrap();
+    let (claims, signature) = rest.split_once('.').unwrap();
+    let other = format!("{head}.{}.{signature}", claims.chars().rev().collect::<String>());
+    for tampered in [other.as_str(), &binding[..binding.len() - 2], "", "x.y.z"] {
+        assert_eq!(refused(tampered), bad);
+    }
+    let both =
+        json!({ "binding": binding, "decide": searched("user/Observation.rs", vec![])["decide"], "bundle": rows() });
+    assert_eq!(filter(&both).problem(), bad);
+    assert_eq!(filter(&json!({ "bundle": rows() })).problem(), bad);
+    // Another caller's.
+    let (_, of_ehr) = bound(host, EHR);
+    assert_eq!(refused(&of_ehr), bad);
+    // Who only asks what would be gets none.
+    let mut would = searched("user/Observation.rs", vec![])["decide"].clone();
+    would["simulate"] = json!(true);
+    assert!(host.decide_as(EHR, &would).json().get("binding").is_none());
+}
+
+// D03: a policy swapped between the permit and the answer: both are judged by the release that permitted.
+#[test]
+fn an_answer_is_judged_by_the_release_that_permitted_its_request_and_by_the_facts_of_its_moment() {
+    let mut world = World::with_rules();
+    world.more = World::caller("gate", "gate-key", &["default"], &["decide", "filter", "vouch-subject"]);
+    assert_eq!(world.directory(&["grant", "Practitioner/17", "123", "treatment"]).code, Some(0));
+    assert_eq!(world.directory(&["set", "patient", "123", r#"{"birth_date":"1968-04-12"}"#]).code, Some(0));
+    assert_eq!(world.directory(&["set", "user", "Practitioner/17", r#"{"status":"active"}"#]).code, Some(0));
+    world.add(Guest::Rules, "0.2.0", r#"{"role_membership":true}"#);
+    let host = world.start();
+    assert_eq!(host.roll_out(&json!({ "active": "smart-access@0.1.0" })).status, 200);
+    let (told, binding) = bound(&host, "gate-key");
+    let first = told["policy"]["digest"].as_str().unwrap().to_owned();
+    assert_eq!(host.roll_out(&json!({ "active": "smart-access@0.2.0" })).status, 200);
+    let (told, _) = bound(&host, "gate-key");
+    assert_ne!(told["policy"]["digest"], json!(first), "the release was changed");
+    let send = |path: &str, body: &Value| {
+        let headers = [("authorization", "Bearer gate-key")];
+        host.client().send("POST", host.public, path, &headers, body.to_string())
+    };
+    let answer = send("/v1/filter", &json!({ "binding": binding, "bundle": rows() }));
+    assert_eq!((ids(&answer), &answer.json()["policy"]["digest"]), (vec!["1".into()], &json!(first)));
+    // What was true a moment ago does not count.
+    assert_eq!(world.directory(&["revoke", "Practitioner/17", "123", "treatment"]).code, Some(0));
+    let answer = send("/v1/filter", &json!({ "binding": binding, "bundle": rows() }));
+    assert!(ids(&answer).is_empty(), "{}", answer.text);
+}
+
+#[test]
+fn a_link_to_another_page_is_followed_by_whom_it_was_given_to() {
+    let host = &shared().1;
+    let (_, binding) = bound(host, "gate-key");
+    let page = |change: &dyn Fn(&mut Value)| {
+        let mut body = searched("user/Observation.rs", vec![])["decide"].clone();
+        body["request"] = json!({ "method": "GET", "url": "/?_getpages=6ca9ba6f&_getpagesoffset=20" });
+        body["binding"] = json!(binding);
+        change(&mut body);
+        let headers = [("authorization", "Bearer gate-key")];
+        host.client().send("POST", host.public, "/v1/decide", &headers, body.to_string())
+    };
+    let answer = page(&|_| {});
+    assert_eq!(answer.verdict().0, "permit", "{}", answer.text);
+    assert_eq!(answer.json()["obligations"], json!([{ "id": "response-filter" }]));
+    assert_eq!(answer.json()["binding"], json!(binding));
+    let bad = (400, "binding".to_owned());
+    assert_eq!(page(&|body| body["subject"]["scope"] = json!("user/*.rs")).problem(), bad, "another token");
+    assert_eq!(page(&|body| body["subject"]["patient"] = json!("123")).problem(), bad);
+    assert_eq!(page(&|body| body["request"]["method"] = json!("POST")).problem(), bad);
+    assert_eq!(page(&|body| body["obligations"] = json!(["search-narrowing"])).problem(), (400, "obligations".into()));
+    for url in ["https://other.example/fhir?_getpages=1", "/Patient/../x", "/a%2Fb"] {
+        assert_eq!(page(&|body| body["request"]["url"] = json!(url)).problem(), (400, "request.url".into()), "{url}");
+    }
+    // Without the binding nobody knows whose page it is.
+    let alone = page(&|body| drop(body.as_object_mut().unwrap().remove("binding")));
+    assert_eq!(alone.verdict(), ("deny".into(), "search-parameter-refused".into()));
+}
+
+#[test]
+fn each_answer_of_a_batch_is_judged_for_itself() {
+    let get = |url: &str| json!({ "request": { "method": "GET", "url": url } });
+    let batch = json!([get("Observation?patient=123"), get("Patient/999"), get("Patient/123"), get("Observation/7")]);
+    let answers = |entries: Value| {
+        json!({
+            "decide": {
+                "request": {
+                    "method": "POST", "url": "/", "headers": { "content-type": "application/fhir+json" },
+                    "body": { "resourceType": "Bundle", "type": "batch", "entry": batch },
+                },
+                "subject": { "user": "Practitioner/17", "client": "growth-chart", "scope": "user/*.rs" },
+                "obligations": ["search-narrowing", "response-filter", "batch-entries"],
+            },
+            "bundle": { "resourceType": "Bundle", "type": "batch-response", "entry": entries },
+        })
+    };
+    let done = |resource: Value| json!({ "resource": resource, "response": { "status": "200", "outcome": { "resourceType": "OperationOutcome" } } });
+    let patient = |id: &str| json!({ "resourceType": "Patient", "id": id });
+    let good =
+        answers(json!([done(rows()), done(patient("999")), done(patient("123")), done(observation("7", "999"))]));
+    let answer = filter(&good);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let entries = answer.json()["bundle"]["entry"].clone();
+    assert_eq!(entries[0]["resource"]["entry"].as_array().unwrap().len(), 1, "{entries}");
+    assert_eq!((&entries[1]["response"]["status"], entries[1].get("resource")), (&json!("404"), None));
+    assert_eq!(entries[2]["resource"], patient("123"));
+    assert_eq!((&entries[3]["response"]["status"], entries[3].get("resource")), (&json!("404"), None));
+    assert_eq!(entries[1]["response"], entries[3]["response"], "hidden and denied look alike");
+    assert!(!answer.text.contains("999") && entries[2]["response"].get("outcome").is_none(), "{}", answer.text);
+    assert_eq!(filter(&answers(json!([done(rows())]))).problem(), (400, "bundle.entry".into()));
+    let mut other = good.clone();
+    other["bundle"]["type"] = json!("searchset");
+    assert_eq!(filter(&other).problem(), (400, "bundle.type".into()));
+    other["decide"]["request"]["body"]["entry"] = json!([get("Patient/999")]);
+    assert_eq!(filter(&other).verdict(), ("deny".into(), "batch-denied".into()));
 }

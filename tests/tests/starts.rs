@@ -247,6 +247,44 @@ fn an_offline_line_is_as_long_as_a_body_and_no_longer() {
 }
 
 #[test]
+fn an_offline_line_that_holds_an_answer_is_filtered_and_a_bundle_is_decided_by_its_entries() {
+    let world = World::with_rules();
+    let ask = |url: &str| {
+        json!({
+            "request": { "method": "GET", "url": url },
+            "subject": { "user": "Patient/1", "client": "phr", "patient": "1", "scope": "patient/*.rs" },
+            "facts": { "patients": [{ "patient": "1", "birth_date": "1980-01-01" }] },
+            "obligations": ["search-narrowing", "response-filter", "batch-entries"],
+        })
+    };
+    let observation = |id: &str, patient: &str| json!({ "resourceType": "Observation", "id": id, "subject": { "reference": format!("Patient/{patient}") } });
+    let entries = json!([{ "resource": observation("1", "1") }, { "resource": observation("2", "2") }]);
+    let bundle = json!({ "resourceType": "Bundle", "type": "searchset", "entry": entries });
+    let filter = json!({ "decide": ask("/Observation?patient=1"), "bundle": bundle });
+    let denied = json!({ "decide": ask("/Observation?patient=2"), "bundle": bundle });
+    let one = json!({ "decide": ask("/Observation/1"), "resource": observation("1", "1") });
+    let bound = json!({ "binding": "x", "bundle": bundle });
+    let mut batch = ask("/");
+    batch["request"] = json!({
+        "method": "POST", "url": "/", "headers": { "content-type": "application/fhir+json" },
+        "body": { "resourceType": "Bundle", "type": "batch", "entry": [
+            { "request": { "method": "GET", "url": "Patient/1" } }, { "request": { "method": "GET", "url": "Patient/2" } },
+        ] },
+    });
+    let input = [filter, denied, one, bound, batch].map(|line| line.to_string()).join("\n");
+    let ended = decide(&world, &[], &input);
+    let lines = lines(&ended);
+    assert_eq!((ended.code, lines.len()), (Some(1), 5), "{}", ended.stdout);
+    assert_eq!((&lines[0]["removed"], lines[0]["bundle"]["entry"].as_array().unwrap().len()), (&json!(1), 1));
+    assert_eq!(lines[1]["decision"], "deny");
+    assert_eq!(lines[2]["resource"], observation("1", "1"));
+    assert_eq!(lines[3]["error"]["member"], "binding");
+    let told: Vec<&str> =
+        lines[4]["entries"].as_array().unwrap().iter().filter_map(|it| it["decision"].as_str()).collect();
+    assert_eq!(told, ["permit", "deny"]);
+}
+
+#[test]
 fn nothing_to_decide_is_decided() {
     let world = World::with_rules();
     for input in ["", "\n", "\n \n\n"] {

@@ -69,6 +69,11 @@ pub enum Whole {
 }
 
 impl Whole {
+    /// Whether anything may be run.
+    pub fn is_permit(self) -> bool {
+        matches!(self, Self::Permit | Self::PermitByEntry)
+    }
+
     /// The stable code, as in answers and records.
     pub fn code(self) -> &'static str {
         match self {
@@ -210,6 +215,11 @@ fn conclude(asked: &Asked<'_>, entries: &[EntryAnswer], most: usize) -> (Whole, 
     }
     let text = format!("{count} of {} entries are permitted", entries.len());
     said(Whole::PermitByEntry, "entries-permitted", text)
+}
+
+/// An entry that was decided, as the request it is, with nothing of what is stored.
+pub fn request_of(bundle: &DecisionRequest, entry: &FhirRequest) -> DecisionRequest {
+    entry::decision(bundle, entry.clone())
 }
 
 /// What a client may be told of an entry that is not permitted.

@@ -6,18 +6,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use chartgate_model::DecisionRequest;
+use chartgate_model::{DecisionRequest, Interaction};
 
 use super::{Ended, explain, setup};
 use crate::audit::Recorder;
 use crate::config::Config;
-use crate::decide::{Answer, Asked, Decider};
+use crate::decide::{Answer, Asked, Decider, Verdict};
 use crate::edge::Edge;
 use crate::facts::{DEFAULT_OF_USER_LIMIT, Directory, Facts};
 use crate::http::caller::Caller;
+use crate::http::filter::{FilterAnswer, FilterBody, Given, Judge, filtered, no_simulation, responses};
 use crate::http::problem::Problem;
 use crate::http::wire::{AnswerBody, Context, Decidable, error_line, token_denial};
-use crate::rollout::Rollout;
+use crate::http::{json, wire};
+use crate::rollout::{Rollout, SelectError};
 use crate::store::Store;
 use crate::tokens::TokenError;
 
@@ -103,6 +105,7 @@ struct Local {
 enum Decided {
     Answered(Box<Answer>, Box<DecisionRequest>),
     Bundle(Box<AnswerBody>),
+    Filtered(Box<FilterAnswer>),
     BadToken { id: String, simulate: bool, error: TokenError },
 }
 
@@ -111,7 +114,8 @@ impl Local {
     async fn lines(&self, mut input: Box<dyn BufRead>) -> anyhow::Result<Ended> {
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         let mut ended = Ended::Done;
-        let limit = self.config.limits.body_bytes;
+        // An answer of a FHIR server is the largest there is.
+        let limit = self.config.limits.body_bytes.max(self.config.limits.filter_bytes);
         for number in 1.. {
             let mut line = Vec::new();
             // SECURITY: bounded, so that a line without an end is an error and not all of memory.
@@ -120,18 +124,14 @@ impl Local {
                 break;
             }
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
-            let too_long = text.strip_suffix(b"\r").unwrap_or(text).len() > limit;
-            if too_long && line.last() != Some(&b'\n') {
+            let length = text.strip_suffix(b"\r").unwrap_or(text).len();
+            if length > limit && line.last() != Some(&b'\n') {
                 input.skip_until(b'\n')?;
             }
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let answer = if too_long {
-                Err(Problem::member("body", format!("is larger than {limit} bytes")))
-            } else {
-                self.line(line.trim_ascii()).await
-            };
+            let answer = if length > limit { Err(too_long(limit)) } else { self.line(line.trim_ascii(), length).await };
             if answer.is_err() {
                 ended = Ended::No;
             }
@@ -141,7 +141,7 @@ impl Local {
         Ok(ended)
     }
 
-    async fn line(&self, line: &[u8]) -> Result<Decided, Problem> {
+    async fn line(&self, line: &[u8], length: usize) -> Result<Decided, Problem> {
         let context = Context {
             caller: &self.caller,
             bases: &self.bases,
@@ -153,9 +153,16 @@ impl Local {
             policy_header: None,
         };
         let id = (self.edge.new_id)();
+        if is_answer(line) {
+            return self.answer(&context, id, line).await;
+        }
         let decidable = context.read(line).await?;
         if let Some(bundle) = decidable.bundle() {
             return self.bundle(id, bundle).await;
+        }
+        let limit = self.config.limits.body_bytes;
+        if length > limit {
+            return Err(too_long(limit));
         }
         let mut request = match decidable {
             Decidable::Request(request) => request,
@@ -176,6 +183,40 @@ impl Local {
         Ok(Decided::Bundle(Box::new(AnswerBody::of_bundle(answer, &request))))
     }
 
+    /// What of an answer may leave: a body of `/v1/filter`.
+    async fn answer(&self, context: &Context<'_>, id: String, line: &[u8]) -> Result<Decided, Problem> {
+        let json::Object(FilterBody { binding, decide, bundle, resource }) = json::read(line, wire::DEPTH_MAX)?;
+        if binding.is_some() {
+            return Err(Problem::member("binding", "only the host that made it can read it"));
+        }
+        let given = Given::of(bundle, resource)?;
+        let decide = decide.ok_or_else(|| Problem::member("decide", "is missing"))?;
+        let by =
+            Judge { decider: &self.decider, new_id: &*self.edge.new_id, caller: &self.caller.name, face: "offline" };
+        let request = match context.decidable(decide).await? {
+            Decidable::Request(request) => request,
+            Decidable::BadToken { simulate, error, .. } => return Ok(Decided::BadToken { id, simulate, error }),
+        };
+        no_simulation(&request)?;
+        let select = |error: SelectError| Problem::member("policy", error.to_string());
+        let asked = Asked { id, caller: &self.caller.name, face: "offline", request: &request };
+        let answered = if matches!(request.request.interaction, Interaction::Batch | Interaction::Transaction) {
+            let limits = self.config.limits.bundle();
+            let decided = self.decider.decide_bundle(&asked, &limits, by.new_id).await.map_err(select)?;
+            if !decided.whole.is_permit() {
+                return Ok(Decided::Bundle(Box::new(AnswerBody::of_bundle(decided, &request))));
+            }
+            responses(&by, &request, decided, &given).await?
+        } else {
+            let answer = self.decider.decide(asked).await.map_err(select)?;
+            if !matches!(answer.verdict, Verdict::Permit(_)) {
+                return Ok(Decided::Answered(Box::new(answer), request));
+            }
+            filtered(&by, &request, &answer, &given).await?
+        };
+        Ok(Decided::Filtered(Box::new(answered)))
+    }
+
     /// In words a page for each line, with a blank line behind it; in JSON one line for each.
     fn write(&self, out: &mut impl Write, number: usize, decided: Result<Decided, Problem>) -> anyhow::Result<()> {
         if self.words {
@@ -183,6 +224,7 @@ impl Local {
                 Ok(Decided::Answered(answer, request)) => explain::decision(&request, &answer),
                 // Each entry would be a page of its own.
                 Ok(Decided::Bundle(answer)) => serde_json::to_string_pretty(&answer)?,
+                Ok(Decided::Filtered(answer)) => serde_json::to_string_pretty(&answer)?,
                 Ok(Decided::BadToken { error, .. }) => explain::bad_token(&error),
                 Err(problem) => explain::problem(number, &problem),
             };
@@ -191,9 +233,28 @@ impl Local {
         let line = match decided {
             Ok(Decided::Answered(answer, request)) => serde_json::json!(AnswerBody::of(*answer, &request)),
             Ok(Decided::Bundle(answer)) => serde_json::json!(answer),
+            // As text, so that what leaves leaves as it came.
+            Ok(Decided::Filtered(answer)) => return Ok(writeln!(out, "{}", serde_json::to_string(&answer)?)?),
             Ok(Decided::BadToken { id, simulate, error }) => serde_json::json!(token_denial(id, simulate, &error)),
             Err(problem) => error_line(&problem),
         };
         Ok(writeln!(out, "{line}")?)
     }
+}
+
+fn too_long(limit: usize) -> Problem {
+    Problem::member("body", format!("is larger than {limit} bytes"))
+}
+
+/// Whether a line asks what of an answer may leave: it holds one.
+fn is_answer(line: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Answered {
+        decide: Option<serde::de::IgnoredAny>,
+        bundle: Option<serde::de::IgnoredAny>,
+        binding: Option<serde::de::IgnoredAny>,
+        request: Option<serde::de::IgnoredAny>,
+    }
+    let read: Result<Answered, _> = serde_json::from_slice(line);
+    read.is_ok_and(|it| it.request.is_none() && (it.decide.is_some() || it.bundle.is_some() || it.binding.is_some()))
 }

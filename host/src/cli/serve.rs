@@ -14,6 +14,7 @@ use crate::config::{Config, ConfigError, DurabilityConfig};
 use crate::decide::Decider;
 use crate::edge::Edge;
 use crate::facts::{DEFAULT_OF_USER_LIMIT, Directory, Facts};
+use crate::http::binding::Binder;
 use crate::http::caller::People;
 use crate::http::demo::Demo;
 use crate::http::{Gate, State, bind, serve};
@@ -148,6 +149,7 @@ fn state(
         limits: config.limits.clone(),
         gate: Gate::new(&config.limits),
         metrics: Some(handle),
+        binder: Binder::new(&edge),
         edge,
     })
 }

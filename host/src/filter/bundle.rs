@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// Members of a bundle that are carried over; `link` and `entry` are made anew.
-const OF_BUNDLE: [&str; 7] = ["resourceType", "id", "meta", "language", "identifier", "type", "timestamp"];
+pub(super) const OF_BUNDLE: [&str; 7] = ["resourceType", "id", "meta", "language", "identifier", "type", "timestamp"];
 /// Members of an entry that are carried over; `response` is made anew.
 const OF_ENTRY: [&str; 4] = ["fullUrl", "resource", "search", "request"];
 /// Members of an entry's response that are carried over.
-const OF_RESPONSE: [&str; 4] = ["status", "location", "etag", "lastModified"];
+pub(super) const OF_RESPONSE: [&str; 4] = ["status", "location", "etag", "lastModified"];
 /// Links that do not count: that of the last page tells how many there are.
 const LINKS: [&str; 5] = ["self", "first", "previous", "prev", "next"];
 
@@ -28,30 +28,34 @@ pub struct BundleError {
     pub message: &'static str,
 }
 
-fn wrong<T>(member: impl Into<String>, message: &'static str) -> Result<T, BundleError> {
+pub(super) fn wrong<T>(member: impl Into<String>, message: &'static str) -> Result<T, BundleError> {
     Err(BundleError { member: member.into(), message })
 }
 
 /// An object, its members as they are and in their order.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    fn read(raw: &'a RawValue, member: &str) -> Result<Self, BundleError> {
+    pub(super) fn read(raw: &'a RawValue, member: &str) -> Result<Self, BundleError> {
         match serde_json::from_str(raw.get()) {
             Ok(members) => Ok(members),
             Err(_) => wrong(member, "has to be an object"),
         }
     }
 
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, raw)| *raw)
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         serde_json::from_str(self.get(name)?.get()).ok()
     }
 
-    fn only(self, names: &[&str]) -> Self {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &&'a RawValue)> {
+        self.0.iter().map(|(name, raw)| (name, raw))
+    }
+
+    pub(super) fn only(self, names: &[&str]) -> Self {
         Self(self.0.into_iter().filter(|(name, _)| names.contains(&name.as_str())).collect())
     }
 }
@@ -125,7 +129,12 @@ impl<'a> Bundle<'a> {
             Some("searchset") => Kind::Searchset,
             Some("history") => Kind::History,
             Some("document") => Kind::Document,
-            _ => return wrong("type", "has to be `searchset`, `history` or `document`"),
+            _ => {
+                return wrong(
+                    "type",
+                    "has to be `searchset`, `history`, `document`, `batch-response` or `transaction-response`",
+                );
+            }
         };
         let list = |name: &str| -> Result<Vec<&'a RawValue>, BundleError> {
             match members.get(name).map(|raw| serde_json::from_str(raw.get())) {

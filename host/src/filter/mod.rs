@@ -4,6 +4,7 @@
 //! every decision walks, and each resource is judged here as a read of it. Nothing is kept that was not judged.
 
 pub mod bundle;
+pub mod responses;
 
 use chartgate_model::{Basis, DecisionRequest, FilterOutcome, Item};
 use chartgate_runtime::release::Release;

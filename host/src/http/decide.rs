@@ -10,10 +10,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::config::Limits;
+use crate::decide::Verdict;
 use crate::http::State;
-use crate::http::judge::{self, Judged, POLICY_HEADER, bad_token, judge, judge_bundle};
+use crate::http::binding::BoundSubject;
+use crate::http::json;
+use crate::http::judge::{self, Judged, POLICY_HEADER, bad_token, judge, judge_bound, judge_bundle};
 use crate::http::problem::Problem;
-use crate::http::wire::{AnswerBody, DecideBody};
+use crate::http::wire::{AnswerBody, Context, DEPTH_MAX, Decidable, DecideBody, ObligationBody, RequestBody};
+
+/// The obligation to have every resource of an answer judged.
+const RESPONSE_FILTER: &str = "response-filter";
 
 /// May this FHIR interaction happen?
 #[utoipa::path(post, path = "/v1/decide", tag = "decisions", request_body = DecideBody,
@@ -39,7 +45,12 @@ pub(super) async fn decide(
     let Limits { body_bytes, bundle_bytes, .. } = state.limits;
     let bytes = read(body, body_bytes.max(bundle_bytes)).await?;
     let context = judge::context(&state, &caller, &headers, (state.edge.now)())?;
-    let decidable = context.read(&bytes).await?;
+    let json::Object(mut body): json::Object<DecideBody> = json::read(&bytes, DEPTH_MAX)?;
+    if let Some(binding) = body.binding.take() {
+        return next_page(&state, &context, body, binding).await;
+    }
+    let asked = body.request.shown_again(&state.limits);
+    let decidable = context.decidable(body).await?;
     if let Some(bundle) = decidable.bundle() {
         let answer = judge_bundle(&state, "decide", &caller, bundle).await?;
         let digest = answer.release.digest.clone();
@@ -51,10 +62,68 @@ pub(super) async fn decide(
     match judge(&state, "decide", &context, decidable).await? {
         Judged::Answered(answer, request) => {
             let digest = answer.release.digest.clone();
-            Ok(([(POLICY_HEADER, digest)], Json(AnswerBody::of(*answer, &request))).into_response())
+            let is_permit = matches!(answer.verdict, Verdict::Permit(_));
+            let mut told = AnswerBody::of(*answer, &request);
+            if let (true, Some(asked), Some(binder)) = (is_permit, asked, &state.binder) {
+                told.binding = binder.bind(&caller.name, &digest, &asked, &request);
+            }
+            Ok(([(POLICY_HEADER, digest)], Json(told)).into_response())
         }
         Judged::BadToken { id, simulate, error } => Ok(bad_token(&state, id, simulate, &error)),
     }
+}
+
+/// A link of an answer, followed: to a place only the FHIR server knows the meaning of. The request the answer was for is
+/// decided anew, for whoever follows the link.
+///
+/// SECURITY: the link may be another answer's. So nothing of the page leaves that was not judged.
+async fn next_page(
+    state: &State,
+    context: &Context<'_>,
+    mut body: DecideBody,
+    binding: String,
+) -> Result<Response, Problem> {
+    let bound = judge::bound(state, context.caller, &binding, context.now)?;
+    let wrong = |message| Problem::member("binding", message);
+    let same = |said: &Option<String>, bound: &str| said.as_deref().unwrap_or("default") == bound;
+    if !same(&body.tenant, &bound.tenant) || !same(&body.fhir, &bound.fhir) {
+        return Err(wrong("was made for another tenant or base"));
+    }
+    if body.simulate || body.request.method != "GET" || body.request.body.is_some() {
+        return Err(wrong("is for the pages of an answer, which are asked for by GET, and not in a simulation"));
+    }
+    context.is_below_base(&body)?;
+    let credentials = body.request.headers.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    body.request = RequestBody { headers: credentials.collect(), ..RequestBody::default() };
+    let asked = bound.request.asked();
+    body.request = RequestBody { headers: body.request.headers.into_iter().chain(asked.headers).collect(), ..asked };
+    body.obligations.retain(|id| id == RESPONSE_FILTER);
+    let can_filter = !body.obligations.is_empty();
+    let request = match context.decidable(body).await? {
+        Decidable::Request(request) => request,
+        refused @ Decidable::BadToken { .. } => {
+            return match judge(state, "decide", context, refused).await? {
+                Judged::BadToken { id, simulate, error } => Ok(bad_token(state, id, simulate, &error)),
+                Judged::Answered(..) => Err(wrong("is for nobody")),
+            };
+        }
+    };
+    if BoundSubject::of(&request.subject) != bound.subject {
+        return Err(wrong("was made for somebody else"));
+    }
+    if !can_filter {
+        return Err(Problem::member("obligations", "a page is permitted to a caller only who can filter it"));
+    }
+    let answer = judge_bound(state, "decide", context.caller, &request, &bound.release).await?;
+    let (digest, is_permit) = (answer.release.digest.clone(), matches!(answer.verdict, Verdict::Permit(_)));
+    let mut told = AnswerBody::of(answer, &request);
+    if is_permit {
+        if !told.obligations.iter().any(|obligation| obligation.is(RESPONSE_FILTER)) {
+            told.obligations.push(ObligationBody::plain(RESPONSE_FILTER));
+        }
+        told.binding = Some(binding);
+    }
+    Ok(([(POLICY_HEADER, digest)], Json(told)).into_response())
 }
 
 pub(super) async fn read(body: Body, limit: usize) -> Result<axum::body::Bytes, Problem> {

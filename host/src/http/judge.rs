@@ -10,6 +10,7 @@ use chartgate_model::{DecisionRequest, Millis};
 use crate::batch::{self, BundleAnswer, EntryAnswer};
 use crate::decide::{Answer, Asked, Refusal};
 use crate::http::State;
+use crate::http::binding::Bound;
 use crate::http::caller::Caller;
 use crate::http::problem::Problem;
 use crate::http::wire::{Context, Decidable, token_denial};
@@ -67,6 +68,28 @@ pub(super) async fn judge(
             Ok(Judged::BadToken { id, simulate, error })
         }
     }
+}
+
+/// Decide anew what a binding was made for, by the release that permitted it.
+pub(super) async fn judge_bound(
+    state: &State,
+    face: &'static str,
+    caller: &Caller,
+    request: &DecisionRequest,
+    release: &str,
+) -> Result<Answer, Problem> {
+    let started = Instant::now();
+    let release = state.decider.rollout.bound(release).map_err(select_problem)?;
+    let asked = Asked { id: (state.edge.new_id)(), caller: &caller.name, face, request };
+    let answer = state.decider.decide_by(asked, release).await;
+    count(&answer, started);
+    Ok(answer)
+}
+
+/// What a binding says that a caller brings back.
+pub(super) fn bound(state: &State, caller: &Caller, binding: &str, now: Millis) -> Result<Bound, Problem> {
+    let none = || Problem::member("binding", "is none: this host makes none");
+    state.binder.as_ref().ok_or_else(none)?.read(binding, &caller.name, now)
 }
 
 /// Decide a batch or a transaction, entry by entry. What is answered is on record by then.

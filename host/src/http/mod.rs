@@ -2,12 +2,13 @@
 
 pub mod admin;
 mod authzen;
+pub mod binding;
 pub mod caller;
 mod decide;
 pub mod demo;
-mod filter;
+pub(crate) mod filter;
 mod health;
-mod json;
+pub(crate) mod json;
 mod judge;
 mod launches;
 mod oauth;

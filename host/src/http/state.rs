@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::audit::DecisionLog;
 use crate::decide::Decider;
 use crate::edge::Edge;
+use crate::http::binding::Binder;
 use crate::http::caller::People;
 use crate::http::demo::Demo;
 use crate::http::problem::Problem;
@@ -44,6 +45,8 @@ pub struct State {
     pub store: Arc<Store>,
     /// changes are recorded in a log of their own
     pub changes: DecisionLog,
+    /// ties answers and pages to the requests they are for
+    pub binder: Option<Binder>,
     /// bounds of the wire
     pub limits: crate::config::Limits,
     /// how much at once, how much a second

@@ -7,7 +7,7 @@ mod answer;
 mod content;
 pub(super) mod facts;
 
-use chartgate_model::parse::{RawRequest, parse};
+use chartgate_model::parse::{RawRequest, is_below, parse};
 use chartgate_model::{
     DecisionRequest, FhirBase, FhirRequest, Interaction, Millis, ReleasePin, Stored, Subject, SubjectKind,
 };
@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use crate::break_glass;
+use crate::http::binding::Bound;
 use crate::http::caller::Caller;
 use crate::http::json;
 use crate::http::problem::Problem;
@@ -31,7 +32,7 @@ pub use answer::{AnswerBody, error_line, token_denial};
 pub(super) use answer::{Denial, FactsStamp, ObligationBody, PolicyStamp, ReasonBody, TraceRow};
 
 /// Nesting of a request; FHIR content inside it may use most of it.
-pub(super) const DEPTH_MAX: usize = 96;
+pub(crate) const DEPTH_MAX: usize = 96;
 
 /// `POST /v1/decide`: one FHIR interaction.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -53,6 +54,8 @@ pub struct DecideBody {
     /// what the criteria of a conditional update, patch or delete find, as `Type/id`; an empty list: nothing. Absent: nobody
     /// looked yet
     pub(super) matches: Option<Vec<String>>,
+    /// of the request whose answer's next page this one asks for
+    pub(super) binding: Option<String>,
     /// shorthand for one entry of `stored`
     #[schema(value_type = Option<Object>)]
     pub(super) resource: Option<Box<RawValue>>,
@@ -74,7 +77,7 @@ pub struct DecideBody {
 }
 
 /// The FHIR request as the FHIR server got it.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestBody {
     pub(super) method: String,
@@ -85,6 +88,14 @@ pub(super) struct RequestBody {
     /// JSON, or a string holding raw JSON or a form
     #[schema(value_type = Option<Object>)]
     pub(super) body: Option<Box<RawValue>>,
+}
+
+impl RequestBody {
+    /// The request, to be bound to its answer; `None` for one with more than a form in its body.
+    pub(super) fn shown_again(&self, limits: &crate::config::Limits) -> Option<Self> {
+        let is_small = self.body.as_ref().is_none_or(|body| body.get().len() <= limits.url_bytes);
+        is_small.then(|| self.clone())
+    }
 }
 
 /// Who asks, on the caller's word.
@@ -170,7 +181,7 @@ impl Context<'_> {
     }
 
     /// Judge a body that was read, or put together by another face.
-    pub(super) async fn decidable(&self, body: DecideBody) -> Result<Decidable, Problem> {
+    pub(crate) async fn decidable(&self, body: DecideBody) -> Result<Decidable, Problem> {
         self.rights(&body)?;
         let tenant = body.tenant.clone().unwrap_or_else(|| "default".into());
         crate::store::validate::tenant(&tenant).map_err(|error| Problem::member("tenant", error.message))?;
@@ -213,6 +224,40 @@ impl Context<'_> {
             break_glass,
         };
         Ok(Decidable::Request(Box::new(request)))
+    }
+
+    /// The URL is one of the FHIR server's, whatever it means there.
+    pub(super) fn is_below_base(&self, body: &DecideBody) -> Result<(), Problem> {
+        let base = self.base(body.fhir.as_deref())?;
+        is_below(&body.request.url, base).map_err(|error| Problem::member(error.member(), error.to_string()))
+    }
+
+    /// The request that a binding was made for, to be decided anew.
+    pub(super) fn bound(&self, bound: &Bound) -> Result<DecisionRequest, Problem> {
+        let wrong = |message| Problem::member("binding", message);
+        if !self.caller.may_ask_about(&bound.tenant) {
+            return Err(self.forbidden("binding", "this caller may not ask about this tenant"));
+        }
+        let base = self.base(Some(&bound.fhir)).map_err(|_| wrong("is for a base that is configured no more"))?;
+        let asked = bound.request.asked();
+        let request = self.fhir_request(&asked, base).map_err(|_| wrong("is for a request that is none"))?;
+        let subject = bound.subject().ok_or_else(|| wrong("is for nobody"))?;
+        let break_glass = break_glass::markers(&asked.headers, Some(&subject.scope));
+        Ok(DecisionRequest {
+            tenant: bound.tenant.clone(),
+            base: base.clone(),
+            request,
+            subject,
+            stored: Vec::new(),
+            relationships: Vec::new(),
+            records: Vec::new(),
+            obligations: bound.obligations(),
+            pin: Some(ReleasePin::Digest(bound.release.clone())),
+            explain: false,
+            now: self.now,
+            simulate: false,
+            break_glass,
+        })
     }
 
     fn rights(&self, body: &DecideBody) -> Result<(), Problem> {

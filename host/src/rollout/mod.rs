@@ -146,6 +146,12 @@ impl Rollout {
         if allowed { Ok(found) } else { Err(SelectError::NotAllowed(wanted.to_string())) }
     }
 
+    /// The release that permitted a request, for the second half of it: live or not, as long as it is kept and verified.
+    pub fn bound(&self, digest: &str) -> Result<Arc<Release>, SelectError> {
+        let found = self.registry.get(&ReleasePin::Digest(digest.to_owned()));
+        found.map_err(|_| SelectError::Unknown(digest.to_owned()))
+    }
+
     /// Set the rollout, if it is still at `expected_revision`. The answer is live when this returns;
     /// a refused change leaves everything as it was.
     pub fn change(&self, expected_revision: u64, change: &Change, now: Millis) -> Result<Arc<Live>, ChangeError> {

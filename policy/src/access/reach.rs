@@ -94,6 +94,13 @@ impl<'a> People<'_, 'a> {
         patient.map(Reach::Launch)
     }
 
+    /// The chart that is left of a patient's, where it was merged into another.
+    pub(crate) fn merged_into(&self, patient: &str) -> Result<Option<String>, Stop> {
+        let charts = self.charts(patient, self.width)?;
+        let survivor = charts.survivor(patient)?.patient;
+        Ok((survivor != patient).then_some(survivor))
+    }
+
     /// Whether a clause reaches a patient, and by what right.
     pub(crate) fn reaches(
         &self,

@@ -172,24 +172,52 @@ impl<'a> Walk<'_, 'a> {
             }
             return Ok(Patients::NotSpecific(end_ms));
         }
-        let wanted: Option<Vec<&str>> = match (&pins.patients, launch) {
-            (Some(pinned), _) => Some(pinned.clone()),
-            (None, Some(launch)) => Some(Vec::from([launch])),
-            (None, None) => None,
-        };
-        let Some(wanted) = wanted else {
-            self.criteria(on)?;
-            let limit = self.settings.narrowing_patients_max;
-            return match self.people.circle(limit, &mut self.trace)? {
-                Circle::Unbounded => Ok(Patients::Unbounded),
-                Circle::Patients(patients) if patients.is_empty() => Err(Reason::NoRelationship.into()),
-                Circle::Patients(patients) => Ok(Patients::These(patients)),
-            };
-        };
-        if wanted.len() > self.settings.narrowing_patients_max {
-            return Err(Reason::TooManyPatients.into());
+        if let Some(pinned) = &pins.patients {
+            if pinned.len() > self.settings.narrowing_patients_max {
+                return Err(Reason::TooManyPatients.into());
+            }
+            return Ok(Patients::These(self.within_reach(clause, pinned)?));
         }
-        self.within_reach(clause, &wanted)
+        if let Some(launch) = launch {
+            let own = self.within_reach(clause, &[launch])?;
+            return self.with_charts_left(clause, own);
+        }
+        self.criteria(on)?;
+        match self.people.circle(self.settings.narrowing_patients_max, &mut self.trace)? {
+            Circle::Unbounded => Ok(Patients::Unbounded),
+            Circle::Patients(patients) if patients.is_empty() => Err(Reason::NoRelationship.into()),
+            Circle::Patients(patients) => self.with_charts_left(clause, patients),
+        }
+    }
+
+    /// Patients whose charts were merged into others are looked for there, too.
+    fn with_charts_left(
+        &mut self,
+        clause: &Clause<'a>,
+        mut patients: Vec<(String, Standing)>,
+    ) -> Result<Patients, Stop> {
+        let mut needs = Failures::default();
+        for at in 0..patients.len() {
+            let Some((patient, _)) = patients.get(at) else { break };
+            let left = match self.people.merged_into(patient) {
+                Ok(Some(left)) if patients.iter().all(|(known, _)| *known != left) => left,
+                Ok(_) | Err(Stop::Deny(_)) => continue,
+                Err(needed) => {
+                    needs.add(needed);
+                    continue;
+                }
+            };
+            match self.people.reaches(clause, &left, false, &mut self.trace) {
+                Ok(standing) => patients.push((left, standing)),
+                Err(Stop::Deny(_)) => {}
+                Err(needed) => needs.add(needed),
+            }
+        }
+        match needs.into_stop(Reason::NoRelationship) {
+            needs @ Stop::Needs(_) => Err(needs),
+            Stop::Deny(_) if patients.len() > self.settings.narrowing_patients_max => Ok(Patients::Unbounded),
+            Stop::Deny(_) => Ok(Patients::These(patients)),
+        }
     }
 
     /// A provider looks for somebody, and does not leaf through everybody.
@@ -202,7 +230,7 @@ impl<'a> Walk<'_, 'a> {
         Ok(())
     }
 
-    fn within_reach(&mut self, clause: &Clause<'a>, wanted: &[&str]) -> Result<Patients, Stop> {
+    fn within_reach(&mut self, clause: &Clause<'a>, wanted: &[&str]) -> Result<Vec<(String, Standing)>, Stop> {
         if wanted.len() > NAMED_MAX {
             self.people.whole_list()?;
         }
@@ -217,7 +245,7 @@ impl<'a> Walk<'_, 'a> {
         match failures.into_stop(Reason::NoRelationship) {
             needs @ Stop::Needs(_) => Err(needs),
             deny if patients.is_empty() => Err(deny),
-            Stop::Deny(_) => Ok(Patients::These(patients)),
+            Stop::Deny(_) => Ok(patients),
         }
     }
 }

@@ -7,6 +7,7 @@ use chartgate::config::Limits;
 use chartgate::facts::{FactError, FactSource, Facts, RecordsAnswer, SourceAnswer, keys_ahead, keys_of_items};
 use chartgate::http::caller::Caller;
 use chartgate::http::wire::{Context, Decidable};
+use chartgate_model::parse::RenderedRequest;
 use chartgate_model::{
     DecisionRequest, Fact, FhirBase, FilterOutcome, Item, Millis, Obligation, Outcome, PolicyInput, Record,
     RecordClass, Relationship, SubjectKind, Terms,
@@ -314,6 +315,8 @@ pub struct Found {
     pub obligations: Vec<String>,
     /// how a narrowed search is confined
     pub narrowed: Option<Narrowed>,
+    /// requests to be sent in place of the one
+    pub requests: Vec<RenderedRequest>,
     /// when it ends
     pub end: Option<Millis>,
 }
@@ -326,6 +329,7 @@ impl Found {
             ids: BTreeSet::new(),
             obligations: Vec::new(),
             narrowed: None,
+            requests: Vec::new(),
             end: None,
         };
         match outcome {
@@ -338,6 +342,7 @@ impl Found {
                     permitted: true,
                     ids: obligations.iter().map(|obligation| obligation.id.clone()).collect(),
                     obligations: obligations.iter().map(spelt).collect(),
+                    requests: obligations.iter().find_map(|one| one.requests(&request.request)).unwrap_or_default(),
                     narrowed: narrowing.and_then(|narrowing| narrowed(narrowing, request)),
                     end: expires,
                     ..none(reason)

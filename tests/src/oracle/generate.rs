@@ -89,6 +89,31 @@ pub fn case(dice: &mut Dice) -> Case {
     draft.into_case(dice)
 }
 
+/// A search that is consistent, and resources it is run over: of its types, about anybody there is.
+pub fn search(dice: &mut Dice) -> (Case, Vec<Value>) {
+    loop {
+        let mut draft = draft(dice);
+        if !matches!(draft.interaction, "search-type" | "search-system") {
+            continue;
+        }
+        draft.obligations = OBLIGATIONS.map(str::to_owned).to_vec();
+        let (definitions, mut resources) = (draft.definitions, Vec::new());
+        for at in 0..24 {
+            let kind = if at % 3 == 0 { dice.text(&USUAL) } else { draft.resource_type.clone() };
+            let patient = dice.text(&PATIENTS);
+            let id = if kind == "Patient" { patient.clone() } else { format!("r{at}") };
+            let mut resource = content::resource(dice, definitions, &kind, &id, &patient);
+            for _ in 0..dice.below(3) {
+                content::judged(dice, definitions, &kind, &mut resource);
+            }
+            resources.push(resource);
+        }
+        // One of the kind that the search was made for.
+        resources.extend(draft.stored.clone().filter(Value::is_object));
+        return (draft.into_case(dice), resources);
+    }
+}
+
 /// A case that is consistent: the scope, the relationship and the content fit the request.
 fn draft(dice: &mut Dice) -> Draft {
     let (fhir_version, definitions) = version(dice);

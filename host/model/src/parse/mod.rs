@@ -86,6 +86,11 @@ pub fn parse(raw: &RawRequest<'_>, base: &FhirBase, limits: &ParseLimits) -> Res
     Ok(request)
 }
 
+/// Whether a URL, whatever it means to the server, is below the base and spelt without doubt.
+pub fn is_below(url: &str, base: &FhirBase) -> Result<(), ParseError> {
+    path::split(url, base).map(|_| ())
+}
+
 fn method(text: &str) -> Result<Method, ParseError> {
     let methods = [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
     methods

@@ -40,6 +40,10 @@ pub struct AnswerBody {
     /// of a batch or a transaction, what is decided of each entry, in order
     #[serde(skip_serializing_if = "Option::is_none")]
     entries: Option<Vec<EntryBody>>,
+    /// of a permitted read or search: to be sent along with its answer to `/v1/filter`, and with requests for its next
+    /// pages
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) binding: Option<String>,
 }
 
 /// What is decided of one entry of a batch or a transaction.
@@ -108,6 +112,11 @@ impl Denial {
             Basis::Request => denial(403, "forbidden", insufficient_scope(reason)),
             Basis::Content => denial(404, "not-found", json!({})),
         }
+    }
+
+    /// As one entry of a bundle.
+    pub(in crate::http) fn parts(&self) -> (u16, &'static RawValue) {
+        (self.status, self.outcome)
     }
 
     /// What it is told where no decision was reached.
@@ -181,6 +190,7 @@ impl AnswerBody {
             policy: PolicyStamp::of(release),
             trace: request.explain.then(|| TraceRow::all(answer.trace)),
             entries: None,
+            binding: None,
         }
     }
 
@@ -192,7 +202,6 @@ impl AnswerBody {
             Whole::Deny => Some(Denial::of(Basis::Request, &answer.reason)),
             Whole::Indeterminate => Some(unavailable()),
         };
-        let by_entry = ObligationBody { id: BATCH_ENTRIES.into(), parameters: json!({}) };
         let mut sources: Vec<String> = answer.entries.iter().flat_map(sources_of).cloned().collect();
         sources.sort();
         sources.dedup();
@@ -203,12 +212,17 @@ impl AnswerBody {
             // It is no request that could come again.
             expires_at: None,
             reason: ReasonBody { code: answer.reason, text: answer.text },
-            obligations: if answer.whole == Whole::PermitByEntry { vec![by_entry] } else { Vec::new() },
+            obligations: if answer.whole == Whole::PermitByEntry {
+                vec![ObligationBody::plain(BATCH_ENTRIES)]
+            } else {
+                Vec::new()
+            },
             needs: Vec::new(),
             denial,
             facts: FactsStamp { as_of: request.now.to_rfc3339(), sources },
             policy: PolicyStamp::of(&answer.release),
             trace: None,
+            binding: None,
             entries: Some(answer.entries.into_iter().map(|entry| EntryBody::of(entry, request)).collect()),
         }
     }
@@ -286,6 +300,15 @@ fn insufficient_scope(reason: &str) -> Value {
 }
 
 impl ObligationBody {
+    /// One without members.
+    pub(in crate::http) fn plain(id: &str) -> Self {
+        Self { id: id.to_owned(), parameters: json!({}) }
+    }
+
+    pub(in crate::http) fn is(&self, id: &str) -> bool {
+        self.id == id
+    }
+
     fn all(permit: &Permit, request: &FhirRequest) -> Vec<Self> {
         permit.obligations().iter().map(|obligation| Self::of(obligation, request)).collect()
     }

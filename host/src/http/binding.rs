@@ -1,0 +1,184 @@
+//! What ties the second half of a request to the first: a permitted search, the answer it got and the pages that follow
+//! are of one caller, one subject and one release.
+//!
+//! A binding is a JWT (RFC 7519) that this host signs for itself and nobody else reads. It holds who asked for what, and
+//! no permit: whoever brings it is decided about anew, with the facts of that moment.
+
+use std::collections::BTreeMap;
+
+use chartgate_model::{DecisionRequest, Interaction, Method, Millis, Subject, SubjectKind};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::wire::RequestBody;
+use crate::edge::Edge;
+use crate::http::problem::Problem;
+
+/// How long somebody may turn pages.
+const LIFE_MS: u64 = 30 * 60 * 1_000;
+/// Headers that say nothing of what is asked: credentials stay where they are.
+const LEFT_OUT: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+/// Its `typ`, so that nothing else this host signs can stand for it.
+const KIND: &str = "chartgate-binding+jwt";
+
+/// Signs bindings. Its key is drawn when the host starts and lives as long: after a restart searches begin anew.
+pub struct Binder {
+    key: [u8; 32],
+}
+
+/// What a binding says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bound {
+    pub(super) caller: String,
+    pub(super) tenant: String,
+    /// name of the base
+    pub(super) fhir: String,
+    /// digest of the release
+    pub(super) release: String,
+    pub(super) subject: BoundSubject,
+    pub(super) request: BoundRequest,
+    obligations: Vec<String>,
+    /// until when, milliseconds since 1970
+    until_ms: u64,
+}
+
+/// Who asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BoundSubject {
+    kind: String,
+    user: String,
+    client: String,
+    scope: String,
+    patient: Option<String>,
+    encounter: Option<String>,
+}
+
+/// For what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BoundRequest {
+    method: String,
+    url: String,
+    headers: BTreeMap<String, String>,
+    body: Option<Box<RawValue>>,
+}
+
+impl Binder {
+    /// With a key nobody can guess; `None` where the system gives no random numbers.
+    pub fn new(edge: &Edge) -> Option<Self> {
+        let mut key = [0; 32];
+        // SECURITY: whoever knew the key could bind anybody to anything.
+        ((edge.random)(&mut key) && key != [0; 32]).then_some(Self { key })
+    }
+
+    /// Bind a permitted request; `None` for one whose answer nobody looks at again.
+    pub(super) fn bind(
+        &self,
+        caller: &str,
+        release: &str,
+        asked: &RequestBody,
+        request: &DecisionRequest,
+    ) -> Option<String> {
+        if request.simulate || !reads(request) {
+            return None;
+        }
+        let longest = request.now.plus_ms(LIFE_MS);
+        let bound = Bound {
+            caller: caller.to_owned(),
+            tenant: request.tenant.clone(),
+            fhir: request.base.name.clone(),
+            release: release.to_owned(),
+            subject: BoundSubject::of(&request.subject),
+            request: BoundRequest::of(asked),
+            obligations: request.obligations.clone(),
+            until_ms: request.subject.expires.map_or(longest, |end| end.min(longest)).0,
+        };
+        self.sign(&bound)
+    }
+
+    fn sign(&self, bound: &Bound) -> Option<String> {
+        let header = Header { typ: Some(KIND.into()), ..Header::new(Algorithm::HS256) };
+        jsonwebtoken::encode(&header, bound, &EncodingKey::from_secret(&self.key)).ok()
+    }
+
+    /// Read a binding that a caller brings back.
+    pub(super) fn read(&self, text: &str, caller: &str, now: Millis) -> Result<Bound, Problem> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.required_spec_claims.clear();
+        // Its end is judged by the clock of this host, below.
+        validation.validate_exp = false;
+        let wrong = |message| Problem::member("binding", message);
+        let read = jsonwebtoken::decode::<Bound>(text, &DecodingKey::from_secret(&self.key), &validation);
+        let read = read.map_err(|_| wrong("is none that this host made, or one from before it was started"))?;
+        if read.header.typ.as_deref() != Some(KIND) {
+            return Err(wrong("is none that this host made, or one from before it was started"));
+        }
+        let bound: Bound = read.claims;
+        if bound.caller != caller {
+            return Err(wrong("was made for another caller"));
+        }
+        if bound.until_ms <= now.0 {
+            return Err(wrong("has ended"));
+        }
+        Ok(bound)
+    }
+}
+
+/// Whether an answer may come in pages, or be filtered.
+fn reads(request: &DecisionRequest) -> bool {
+    use Interaction::{HistoryInstance, HistorySystem, HistoryType, Operation, Read, SearchSystem, SearchType, Vread};
+    match request.request.interaction {
+        Read | Vread | HistoryInstance | HistoryType | HistorySystem | SearchType | SearchSystem => true,
+        Operation => request.request.method == Method::Get,
+        _ => false,
+    }
+}
+
+impl BoundSubject {
+    pub(super) fn of(subject: &Subject) -> Self {
+        Self {
+            kind: subject.kind.code().into(),
+            user: subject.user.clone(),
+            client: subject.client.clone(),
+            scope: subject.scope.clone(),
+            patient: subject.patient.clone(),
+            encounter: subject.encounter.clone(),
+        }
+    }
+}
+
+impl BoundRequest {
+    fn of(asked: &RequestBody) -> Self {
+        let kept = |name: &&String| !LEFT_OUT.iter().any(|out| name.eq_ignore_ascii_case(out));
+        let headers = asked.headers.iter().filter(|(name, _)| kept(name));
+        Self {
+            method: asked.method.clone(),
+            url: asked.url.clone(),
+            headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            body: asked.body.clone(),
+        }
+    }
+
+    /// As it was asked, without credentials.
+    pub(super) fn asked(&self) -> RequestBody {
+        let Self { method, url, headers, body } = self.clone();
+        RequestBody { method, url, headers, body }
+    }
+}
+
+impl Bound {
+    /// Who asked, for as long as the binding lasts.
+    pub(super) fn subject(&self) -> Option<Subject> {
+        let BoundSubject { kind, user, client, scope, patient, encounter } = self.subject.clone();
+        let expires = Some(Millis(self.until_ms));
+        Some(Subject { kind: SubjectKind::from_code(&kind)?, user, client, scope, patient, encounter, expires })
+    }
+
+    /// Obligations the caller could carry out.
+    pub(super) fn obligations(&self) -> Vec<String> {
+        self.obligations.clone()
+    }
+}
