@@ -59,7 +59,10 @@ fn a_fhirpath_patch_is_applied_where_its_result_is_beyond_doubt() {
     assert_eq!(replaced.unwrap()["subject"]["reference"], "Patient/2");
     let choice = after(&with(path("replace", "Observation.value"), &[json!({ "name": "value", "valueString": "b" })]));
     assert_eq!(choice.unwrap()["valueString"], "b");
-    assert!(after(&with(path("replace", "Observation.note"), &[value.clone()])).is_none(), "which of two notes");
+    assert!(
+        after(&with(path("replace", "Observation.note"), std::slice::from_ref(&value))).is_none(),
+        "which of two notes"
+    );
     let second = after(&with(path("delete", "Observation.note[1]"), &[])).unwrap();
     assert_eq!(second["note"], json!([{ "text": "one" }]));
     assert!(after(&with(path("delete", "Observation.category"), &[])).unwrap().get("category").is_none());
@@ -79,7 +82,7 @@ fn a_fhirpath_patch_is_applied_where_its_result_is_beyond_doubt() {
     for odd in
         ["Patient.note", "Observation.note.where(text='x')", "Observation.note[-1]", "Observation.note[x]", "note"]
     {
-        assert!(after(&with(path("replace", odd), &[value.clone()])).is_none(), "{odd}");
+        assert!(after(&with(path("replace", odd), std::slice::from_ref(&value))).is_none(), "{odd}");
     }
     assert!(after(&with(path("upsert", "Observation.note[0]"), &[value])).is_none());
 }
