@@ -1,6 +1,8 @@
 //! From a request to a code: each step the flow takes, and who has to do something before the next.
 
-use chartgate_model::GrantRequest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chartgate_model::{GrantRequest, Millis};
 use serde::{Deserialize, Serialize};
 
 use super::account::{self, Account, Identity};
@@ -15,12 +17,19 @@ use super::settings::{CODE_MS, FLOW_MS};
 use super::{Server, consent, scopes};
 use crate::grant::{GrantAnswer, Granted, Stage};
 use crate::store::StoreError;
-use crate::store::oauth::{ApprovalRow, FlowRow, GrantRow, NewGrant, SessionRow};
+use crate::store::oauth::{ApprovalRow, Digest, FlowRow, GrantRow, NewGrant, SessionRow};
 
 /// A flow that nobody has claimed yet.
 const UNCLAIMED: [u8; 32] = [0; 32];
 /// The longest list of charts to choose from that is shown.
 pub(super) const CHOICES_MAX: usize = 100;
+
+/// Before what stands in a form for somebody who names a patient.
+pub const UNLISTED: &str = "named ";
+/// How long somebody stays signed in at the most, however busy they are.
+const SESSION_MAX_MS: u64 = 12 * 60 * 60 * 1_000;
+/// How long a session outlives the last access token that hangs on it, so that it can be renewed.
+const SESSION_GRACE_MS: u64 = 10 * 60 * 1_000;
 
 /// Who comes with a request: a browser with its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +61,22 @@ pub struct Started {
 pub(super) struct Choice {
     pub(super) identity: Identity,
     pub(super) patient: Option<String>,
+}
+
+impl Choice {
+    /// What stands for it in a form: itself, and not its place in a list that may be another one by then.
+    pub(super) fn value(&self) -> String {
+        format!("{} {}", value(&self.identity), self.patient.as_deref().unwrap_or_default()).trim_end().to_owned()
+    }
+}
+
+/// What stands in a form for somebody who reaches more patients than can be listed.
+pub(super) fn unlisted_value(identity: &Identity) -> String {
+    format!("{UNLISTED}{}", value(identity))
+}
+
+fn value(identity: &Identity) -> String {
+    format!("{} {}", chartgate_model::SubjectKind::from(identity.kind).code(), identity.user)
 }
 
 /// All ways to go on.
@@ -244,13 +269,13 @@ impl Server {
         let Flow::Choose(signed_in) = flow else { return Ok(true) };
         let asked = signed_in.asked.clone();
         let choices = self.choices(&signed_in).await.map_err(|code| self.failed(&asked, code))?;
-        let found = match choice.strip_prefix('n') {
-            Some(at) => {
-                let identity = at.parse::<usize>().ok().and_then(|at| choices.unlisted.get(at).cloned());
+        let found = match choice.strip_prefix(UNLISTED) {
+            Some(_) => {
+                let identity = choices.unlisted.iter().find(|identity| unlisted_value(identity) == choice).cloned();
                 let named = named.map(str::trim).filter(|id| super::launch::is_id(id));
                 identity.zip(named).map(|(identity, id)| Choice { identity, patient: Some(id.to_owned()) })
             }
-            None => choice.parse::<usize>().ok().and_then(|at| choices.listed.get(at).cloned()),
+            None => choices.listed.iter().find(|listed| listed.value() == choice).cloned(),
         };
         let Some(Choice { identity, patient }) = found else { return Ok(false) };
         let request = self.grant_request(&asked.request.client, &identity, &asked.request.scope, patient.clone());
@@ -262,6 +287,11 @@ impl Server {
         let next = serde_json::to_string(&Flow::Approve(signed_in.chosen(identity, patient)))?;
         self.store.advance_flow(&row, &next)?;
         Ok(true)
+    }
+
+    /// What stands for what can be granted on the page of approval: boxes are numbered by it.
+    pub(super) fn page_of(granted: &Granted) -> String {
+        URL_SAFE_NO_PAD.encode(digest(granted.scope()))
     }
 
     /// What was approved before, if it covers all that is asked now.
@@ -293,11 +323,12 @@ impl Server {
         }
     }
 
-    /// Take up an approval, or a refusal. `ticked` and `parts` are the boxes.
+    /// Take up an approval, or a refusal. `ticked` and `parts` are the boxes of `page`.
     pub async fn approve(
         &self,
         visit: &Visit,
         allow: bool,
+        page: &str,
         ticked: &[String],
         parts: &[String],
     ) -> Result<Next, AuthorizeError> {
@@ -310,6 +341,10 @@ impl Server {
         let Some(granted) = self.look(&chosen).await? else {
             return self.end(&row, &asked, ErrorCode::AccessDenied, "nothing of this can be had any more");
         };
+        // SECURITY: what can be granted has changed since the page was shown, so its boxes mean something else now.
+        if page != Self::page_of(&granted) {
+            return Ok(Next::Page("approve"));
+        }
         let items = consent::items(granted.scope());
         let scope = consent::approved(&items, ticked, parts);
         let was_anything = consent::is_anything(granted.scope());
@@ -478,6 +513,7 @@ impl Server {
             None => false,
         };
         if !open {
+            self.throttle.failed(address);
             return Ok(None);
         }
         Ok(Some(self.begin_session(Some(&name), Some(&visit.session))?.0))
@@ -497,7 +533,7 @@ impl Server {
             csrf: csrf.text().to_owned(),
             expires: now.plus_ms(self.settings.session_ms),
         };
-        self.store.begin_session(&self.settings.tenant, &session, before.map(|before| &before.id))?;
+        self.store.begin_session(&self.settings.tenant, &session, before.map(|before| &before.id), now)?;
         Ok((secret, session))
     }
 
@@ -508,7 +544,28 @@ impl Server {
 
     /// The session of a cookie.
     pub fn session(&self, cookie: &str) -> Result<Option<SessionRow>, StoreError> {
-        self.store.session(&self.settings.tenant, &digest(cookie), self.now())
+        let found = self.store.session(&self.settings.tenant, &digest(cookie), self.now())?;
+        found.map(|session| self.kept(session, self.settings.session_ms)).transpose()
+    }
+
+    /// A session goes on while it is used.
+    fn kept(&self, session: SessionRow, for_ms: u64) -> Result<SessionRow, StoreError> {
+        let Some((_, auth)) = &session.account else { return Ok(session) };
+        let until = self.now().plus_ms(for_ms).min(auth.plus_ms(SESSION_MAX_MS));
+        // Not each time a page is looked at.
+        if until.0 < session.expires.0 + SESSION_GRACE_MS / 10 {
+            return Ok(session);
+        }
+        self.store.keep_session(&session.id, until)?;
+        Ok(SessionRow { expires: until, ..session })
+    }
+
+    /// When an access token that hangs on a session has to end, if it would end by itself at `longest`; `None` when the
+    /// session has ended.
+    pub(super) fn within_session(&self, id: &Digest, longest: Millis) -> Result<Option<Millis>, StoreError> {
+        let Some(session) = self.store.session(&self.settings.tenant, id, self.now())? else { return Ok(None) };
+        let life_ms = longest.0.saturating_sub(self.now().0) + SESSION_GRACE_MS;
+        Ok(Some(longest.min(self.kept(session, life_ms)?.expires)))
     }
 
     /// Sign out.

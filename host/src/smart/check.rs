@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 use super::authorize::GrantBody;
 use super::client::Client;
 use super::error::{ErrorCode, OAuthError};
-use super::form::Form;
 use super::secret::digest;
 use super::{Credentials, Server, scopes};
 use crate::store::StoreError;
@@ -40,7 +39,7 @@ impl Server {
             return Err(StoreError::Unreadable { column: "grants.body" });
         };
         let encounter = body.launch.as_ref().and_then(|launch| launch.encounter.clone());
-        let patient = body.patient.clone();
+        let patient = patient_of(&body, &row.scope);
         let subject = Subject {
             kind: SubjectKind::from(body.identity.kind),
             user: body.identity.user,
@@ -75,7 +74,7 @@ impl Server {
         let inactive = || Map::from_iter([("active".to_owned(), json!(false))]);
         let Some(row) = self.access_row(token)? else { return Ok(inactive()) };
         let body: GrantBody = serde_json::from_str(&row.grant.body)?;
-        let mut answer = self.context(&body, &row.scope, body.patient.as_deref());
+        let mut answer = self.context(&body, &row.scope, patient_of(&body, &row.scope).as_deref());
         let mut put = |name: &str, value: Value| answer.insert(name.to_owned(), value);
         put("active", json!(true));
         put("scope", json!(row.scope));
@@ -137,12 +136,10 @@ impl Server {
     }
 }
 
-/// The parameters of introspection and revocation are among those of the token endpoint.
-impl Form {
-    /// Whether a hint names a type of token that is known (RFC 7009, section 2.1).
-    pub fn has_known_hint(&self) -> bool {
-        self.get("token_type_hint").is_none_or(|hint| matches!(hint, "access_token" | "refresh_token"))
-    }
+/// The patient in the context of a token, if its scopes leave one: a refresh may have left that out.
+fn patient_of(body: &GrantBody, scope: &str) -> Option<String> {
+    let in_context = scopes::wants_patient(scope) || scopes::wants_patient(&body.scope) == scopes::wants_patient(scope);
+    body.patient.clone().filter(|_| in_context)
 }
 
 /// The claims of what looks like a JWT, unverified.

@@ -83,15 +83,19 @@ pub struct Claimed<'a> {
 impl Server {
     /// Whether code and details belong together. All tries look alike from outside.
     pub fn check_enrolment(&self, claimed: &Claimed<'_>, address: IpAddr) -> Result<Enrolment, EnrolError> {
-        if !self.throttle.enrol(address) {
+        if !self.throttle.may_enrol(address) {
             return Err(EnrolError::TooOften);
         }
         let (tenant, code) = (&self.settings.tenant, digest(&plain_code(claimed.code)));
-        let Some(row) = self.store.enrolment(tenant, &code, self.now())? else { return Err(EnrolError::NoMatch) };
+        let Some(row) = self.store.enrolment(tenant, &code, self.now())? else {
+            self.throttle.failed_to_enrol(address);
+            return Err(EnrolError::NoMatch);
+        };
         let unreadable = |_| StoreError::Unreadable { column: "enrolments.body" };
         let known: Enrolment = serde_json::from_str(&row.body).map_err(unreadable)?;
         if row.failures >= FAILURES_MAX || !known.is(claimed) {
             self.store.enrolment_failed(tenant, &code)?;
+            self.throttle.failed_to_enrol(address);
             return Err(EnrolError::NoMatch);
         }
         Ok(known)

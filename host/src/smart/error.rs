@@ -41,8 +41,6 @@ pub enum ErrorCode {
     UnsupportedGrantType,
     /// of a bearer token (RFC 6750)
     InvalidToken,
-    /// a hint nobody knows (RFC 7009)
-    UnsupportedTokenType,
 }
 
 impl ErrorCode {
@@ -66,7 +64,6 @@ impl ErrorCode {
             Self::InvalidGrant => "invalid_grant",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidToken => "invalid_token",
-            Self::UnsupportedTokenType => "unsupported_token_type",
         }
     }
 }

@@ -48,7 +48,7 @@ use std::sync::{Arc, Mutex};
 use chartgate_model::Millis;
 
 pub use authenticate::Credentials;
-pub use authorize::{Next, SignInError, Started, Visit};
+pub use authorize::{Next, SignInError, Started, UNLISTED, Visit};
 pub use check::{Introspection, Verified};
 pub use discovery::{cors_of, openid_configuration, smart_configuration};
 pub use enrol::{Claimed, EnrolError, Enrolment};

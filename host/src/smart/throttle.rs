@@ -1,11 +1,13 @@
 //! How often somebody may try.
 //!
-//! Tries are counted for an account from an address, and for an address over all accounts. Nothing is counted for an
-//! account over all addresses: whoever could fill that count could lock somebody else out.
+//! Tries are counted for an account from an address, and those that fail for an address over all accounts. Nothing is
+//! counted for an account over all addresses: whoever could fill that count could lock somebody out who is elsewhere.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
@@ -21,6 +23,8 @@ pub(super) struct Throttle {
     addresses: DefaultKeyedRateLimiter<String>,
     enrolments: DefaultKeyedRateLimiter<String>,
     flows: DefaultKeyedRateLimiter<String>,
+    /// addresses from which too many tries failed, and until when nobody may try from there
+    closed: Mutex<HashMap<String, Instant>>,
 }
 
 impl Throttle {
@@ -30,19 +34,42 @@ impl Throttle {
             addresses: limiter(OF_ADDRESS),
             enrolments: limiter(OF_ENROLMENT),
             flows: limiter(OF_FLOW),
+            closed: Mutex::default(),
         }
     }
 
     /// Whether an account may be tried from an address.
     pub(super) fn sign_in(&self, account: &str, address: IpAddr) -> bool {
         let address = network(address);
-        self.addresses.check_key(&address).is_ok()
+        !self.is_closed(&address)
             && self.accounts.check_key(&format!("{address} {}", account.chars().take(120).collect::<String>())).is_ok()
     }
 
+    /// Somebody could not sign in from an address.
+    pub(super) fn failed(&self, address: IpAddr) {
+        self.count(&self.addresses, network(address), OF_ADDRESS);
+    }
+
     /// Whether a code may be tried from an address.
-    pub(super) fn enrol(&self, address: IpAddr) -> bool {
-        self.enrolments.check_key(&network(address)).is_ok()
+    pub(super) fn may_enrol(&self, address: IpAddr) -> bool {
+        !self.is_closed(&format!("enrol {}", network(address)))
+    }
+
+    /// A code was tried from an address that is none, or not for those details.
+    pub(super) fn failed_to_enrol(&self, address: IpAddr) {
+        self.count(&self.enrolments, format!("enrol {}", network(address)), OF_ENROLMENT);
+    }
+
+    fn count(&self, failures: &DefaultKeyedRateLimiter<String>, key: String, (_, seconds): (u32, u64)) {
+        if failures.check_key(&key).is_err() {
+            let until = Instant::now() + Duration::from_secs(seconds);
+            self.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(key, until);
+        }
+    }
+
+    fn is_closed(&self, key: &str) -> bool {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.get(key).is_some_and(|until| *until > Instant::now())
     }
 
     /// Whether a flow may begin: each is kept for a while.
@@ -55,6 +82,8 @@ impl Throttle {
         for limiter in [&self.accounts, &self.addresses, &self.enrolments, &self.flows] {
             limiter.retain_recent();
         }
+        let now = Instant::now();
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, until| *until > now);
     }
 }
 
@@ -88,10 +117,23 @@ mod tests {
     }
 
     #[test]
-    fn an_address_can_try_sixty_accounts() {
+    fn an_address_may_fail_sixty_times_and_succeed_as_often_as_it_likes() {
+        let (throttle, here, there) = (Throttle::new(), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        assert!((0..200).all(|n| throttle.sign_in(&format!("account{n}"), here)));
+        (0..60).for_each(|_| throttle.failed(here));
+        assert!(throttle.sign_in("one", here));
+        throttle.failed(here);
+        assert!(!throttle.sign_in("another", here) && throttle.sign_in("another", there));
+        assert!(throttle.may_enrol(here));
+    }
+
+    #[test]
+    fn codes_are_counted_where_they_fail() {
         let (throttle, here) = (Throttle::new(), [192, 0, 2, 1].into());
-        assert!((0..60).all(|n| throttle.sign_in(&format!("account{n}"), here)));
-        assert!(!throttle.sign_in("account60", here));
+        (0..10).for_each(|_| throttle.failed_to_enrol(here));
+        assert!(throttle.may_enrol(here));
+        throttle.failed_to_enrol(here);
+        assert!(!throttle.may_enrol(here) && throttle.sign_in("one", here));
     }
 
     #[test]

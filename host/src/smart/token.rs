@@ -204,6 +204,10 @@ impl Server {
     ) -> Result<Issue, OAuthError> {
         let now = self.now();
         let longest = now.plus_ms(self.settings.access_token_s * 1_000);
+        let longest = match &grant.session {
+            Some(session) => self.within_session(session, longest)?.ok_or_else(no_refresh)?,
+            None => longest,
+        };
         // SECURITY: no longer than what it rests on.
         let expires = granted.expires().map_or(longest, |end| end.min(longest));
         if expires.0 < now.0 + 1_000 {

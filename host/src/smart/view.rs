@@ -4,7 +4,7 @@ use chartgate_model::Millis;
 use serde_json::{Value, json};
 
 use super::account::Kind;
-use super::authorize::{ApprovalBody, CHOICES_MAX};
+use super::authorize::{ApprovalBody, CHOICES_MAX, GrantBody, unlisted_value};
 use super::consent::{self, About, Item, Part};
 use super::error::{AuthorizeError, OAuthError};
 use super::flow::{Chosen, Flow};
@@ -65,7 +65,7 @@ impl Server {
         let Flow::Choose(signed_in) = flow else { return Err(AuthorizeError::NoFlow) };
         let choices = self.choices(&signed_in).await.map_err(|_| AuthorizeError::Failed)?;
         let mut options = Vec::new();
-        for (at, choice) in choices.listed.iter().enumerate().take(CHOICES_MAX) {
+        for choice in choices.listed.iter().take(CHOICES_MAX) {
             let own =
                 choice.identity.own_patient().is_some() && choice.identity.own_patient() == choice.patient.as_deref();
             let label = match &choice.patient {
@@ -78,12 +78,12 @@ impl Server {
                 (_, Kind::Proxy, _) => self.texts.get("choose.proxy").to_owned(),
                 _ => self.role(choice.identity.kind),
             };
-            options.push(json!({ "value": at.to_string(), "label": label, "detail": detail }));
+            options.push(json!({ "value": choice.value(), "label": label, "detail": detail }));
         }
-        for (at, identity) in choices.unlisted.iter().enumerate() {
+        for identity in &choices.unlisted {
             let label = self.texts.get("choose.named");
             let detail = self.texts.get("choose.named_detail");
-            let value = format!("n{at}");
+            let value = unlisted_value(identity);
             options
                 .push(json!({ "value": value, "label": label, "detail": detail, "named": true, "as": identity.user }));
         }
@@ -107,6 +107,7 @@ impl Server {
         }
         Ok(Some(json!({
             "client": client,
+            "page": Self::page_of(&granted),
             "person": self.role(chosen.identity.kind),
             "patient": patient.as_ref().map(|label| json!({ "label": label, "is_self": is_own(&chosen) })),
             "items": others.iter().map(|item| self.item_view(item, patient.as_deref())).collect::<Vec<_>>(),
@@ -118,7 +119,7 @@ impl Server {
         let (title, consequence, writes, everything) = match &item.about {
             About::Records { resource_type, letters, everybody, filter } => {
                 let title = match filter {
-                    Some(filter) => self.part_title(resource_type, filter.rsplit('|').next().unwrap_or(filter)),
+                    Some(filter) => self.filter_title(resource_type, filter),
                     None => self.type_title(resource_type),
                 };
                 let whose = match (everybody, patient) {
@@ -175,6 +176,20 @@ impl Server {
         }
     }
 
+    /// A part of a type by its name, where the filter is that of a category and of nothing else; any other by what it
+    /// says.
+    fn filter_title(&self, resource_type: &str, filter: &str) -> String {
+        let category = scopes::categories(resource_type).iter().find(|(_, known)| *known == filter);
+        match category {
+            Some((name, _)) => self.part_title(resource_type, name),
+            None => self
+                .texts
+                .get("type.filtered")
+                .replace("{type}", &self.type_title(resource_type))
+                .replace("{filter}", filter),
+        }
+    }
+
     fn part_title(&self, resource_type: &str, category: &str) -> String {
         match self.texts.find(&format!("category.{category}")) {
             Some(title) => title.to_owned(),
@@ -221,7 +236,18 @@ impl Server {
                 "" => None,
                 id => Some(self.patient_label(id)?),
             };
-            let items = consent::items(&body.scope);
+            // Each time it was approved it may have been for something else, and all of it is held.
+            let mut scope: Vec<String> = scopes::tokens(&body.scope).into_iter().map(str::to_owned).collect();
+            for grant in &held {
+                let granted: GrantBody = serde_json::from_str(&grant.body)?;
+                for token in scopes::tokens(&granted.scope) {
+                    if scope.iter().all(|known| known != token) {
+                        scope.push(token.to_owned());
+                    }
+                }
+            }
+            let scope = scope.join(" ");
+            let items = consent::items(&scope);
             let told = |item: &Item| {
                 let view = self.item_view(item, patient.as_deref());
                 let text = |name: &str| view.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -238,7 +264,8 @@ impl Server {
                 "last_used": last.map(day),
                 "until": held.iter().map(|grant: &GrantRow| grant.expires).max().map(day),
                 "items": records.collect::<Vec<_>>(),
-                "offline": scopes::has(&body.scope, "offline_access"),
+                "offline": scopes::has(&scope, "offline_access"),
+                "ends": may_end(session, &row, &body),
             }));
         }
         Ok(json!({ "grants": grants, "notice": notice }))
@@ -246,8 +273,11 @@ impl Server {
 
     /// Take an approval back: one's own, or one for one's own chart. Whether there was one.
     pub fn withdraw(&self, session: &SessionRow, approval: &str) -> Result<bool, OAuthError> {
-        let known = self.approvals_of(session)?.iter().any(|row| row.id == approval);
-        Ok(known && self.store.withdraw(&self.settings.tenant, approval, self.now())?)
+        let found = self.approvals_of(session)?.into_iter().find(|row| row.id == approval);
+        let Some(row) = found else { return Ok(false) };
+        let body: ApprovalBody = serde_json::from_str(&row.body)?;
+        let may = may_end(session, &row, &body);
+        Ok(may && self.store.withdraw(&self.settings.tenant, approval, self.now())?)
     }
 
     fn approvals_of(&self, session: &SessionRow) -> Result<Vec<ApprovalRow>, StoreError> {
@@ -257,6 +287,13 @@ impl Server {
             account.iter().flat_map(|account| &account.identities).filter_map(|i| i.own_patient()).collect();
         self.store.approvals(&self.settings.tenant, name, &own)
     }
+}
+
+/// Whether somebody may take an approval back: their own, and one by which somebody else acts for them. What a clinician
+/// uses is seen where it is used on one's chart, and is not one's own to end: other patients' charts hang on it.
+fn may_end(session: &SessionRow, row: &ApprovalRow, body: &ApprovalBody) -> bool {
+    let is_own = session.account.as_ref().is_some_and(|(name, _)| *name == row.account);
+    is_own || body.identity.kind != Kind::Provider
 }
 
 fn is_own(chosen: &Chosen) -> bool {

@@ -47,10 +47,11 @@ fn who_has_several_patients_chooses_one_and_is_never_taken_for_themselves() {
     let page = app.authorize(&mut browser, "launch/patient patient/*.rs openid");
     let page = browser.sign_in(&page, &mother);
     assert_eq!((page.status, page.path()), (200, "/oauth/choose"), "{}", page.text);
-    assert_eq!(page.boxes("choice"), ["0", "1", "2"]);
+    let choices = ["patient Patient/123 123", "proxy RelatedPerson/10 124", "proxy RelatedPerson/10 125"];
+    assert_eq!(page.boxes("choice"), choices);
     let again = browser.submit(&page, |_| {});
     assert_eq!(again.path(), "/oauth/choose", "nothing is chosen by itself");
-    let page = browser.submit(&page, |fields| fields.set("choice", "2"));
+    let page = browser.submit(&page, |fields| fields.set("choice", choices[2]));
     assert_eq!(page.path(), "/oauth/approve");
     let tokens = app.tokens(&browser.allow(&page).must("code"));
     assert_eq!(tokens.text("patient"), "125");

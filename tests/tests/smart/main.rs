@@ -9,6 +9,7 @@ mod flows;
 mod jwt;
 mod limits;
 mod pages;
+mod together;
 mod tokens;
 
 use std::sync::OnceLock;

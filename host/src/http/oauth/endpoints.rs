@@ -101,7 +101,10 @@ pub(super) async fn introspect(
     body: Body,
 ) -> Response {
     let is_caller = headers.contains_key(header::AUTHORIZATION)
-        && state.people.caller(&headers, peer).is_ok_and(|caller| caller.may("introspect"));
+        && state.people.caller(&headers, peer).is_ok_and(|caller| {
+            let of_tenant = state.smart.as_ref().is_some_and(|server| caller.may_ask_about(&server.settings().tenant));
+            caller.may("introspect") && of_tenant
+        });
     let run = async {
         let asked = Asked::read(&headers, body).await?;
         server(&state)?.introspect(&asked.credentials(), is_caller).await
@@ -116,10 +119,7 @@ pub(super) async fn introspect(
 pub(super) async fn revoke(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body: Body) -> Response {
     let run = async {
         let asked = Asked::read(&headers, body).await?;
-        if !asked.form.has_known_hint() {
-            let text = "`token_type_hint` is neither `access_token` nor `refresh_token`";
-            return Err(OAuthError::new(ErrorCode::UnsupportedTokenType, text));
-        }
+        // A hint says where to look first and changes nothing, an unknown one least of all (RFC 7009, section 2.1).
         server(&state)?.revoke(&asked.credentials()).await
     };
     match run.await {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::browser::{Browser, redirect, with_cookie};
 use crate::smart::form::all;
-use crate::smart::{Page, SignInError, Visit};
+use crate::smart::{Page, SignInError, UNLISTED, Visit};
 
 /// The most bytes of an authorization request.
 const REQUEST_BYTES: usize = 32 << 10;
@@ -55,6 +55,9 @@ pub(super) async fn authorize_by_form(browser: Browser, headers: HeaderMap, body
 
 /// Claim a flow that came by a form.
 pub(super) async fn carry_on(browser: Browser, Query(of): Query<Of>) -> Response {
+    if !browser.server.may_begin(browser.address) {
+        return *browser.message("too_many", StatusCode::TOO_MANY_REQUESTS);
+    }
     let (session, cookie) = match browser.session_or_new() {
         Ok(session) => session,
         Err(ended) => return *ended,
@@ -144,7 +147,7 @@ pub(super) async fn choose(browser: Browser, body: Body) -> Response {
             let error = match (form.get("choice"), form.get("patient")) {
                 (None, None) => "choose.error.none",
                 (_, Some(_)) => "choose.error.patient_unknown",
-                (Some(choice), None) if choice.starts_with('n') => "choose.error.patient_missing",
+                (Some(choice), None) if choice.starts_with(UNLISTED) => "choose.error.patient_missing",
                 (Some(_), None) => "choose.error.not_possible",
             };
             show_choices(&browser, &visit, Some(error)).await
@@ -161,14 +164,14 @@ pub(super) async fn approve_page(browser: Browser, Query(of): Query<Of>) -> Resp
     };
     match browser.server.approve_view(&visit).await {
         Ok(Some(view)) => browser.page(Page::Approve, Some(&visit.flow), StatusCode::OK, view),
-        Ok(None) => browser.next(&visit.flow, browser.server.approve(&visit, true, &[], &[]).await),
+        Ok(None) => browser.next(&visit.flow, browser.server.approve(&visit, true, "", &[], &[]).await),
         Err(error) => browser.error(&error),
     }
 }
 
 /// Somebody approves, or does not.
 pub(super) async fn approve(browser: Browser, body: Body) -> Response {
-    let (form, bytes) = match browser.form(body, &["action"]).await {
+    let (form, bytes) = match browser.form(body, &["action", "page"]).await {
         Ok(read) => read,
         Err(ended) => return *ended,
     };
@@ -177,6 +180,9 @@ pub(super) async fn approve(browser: Browser, body: Body) -> Response {
         Err(ended) => return *ended,
     };
     let allow = form.get("action") == Some("allow");
-    let next = browser.server.approve(&visit, allow, &all(&bytes, "scope"), &all(&bytes, "part")).await;
+    let next = browser
+        .server
+        .approve(&visit, allow, form.get("page").unwrap_or_default(), &all(&bytes, "scope"), &all(&bytes, "part"))
+        .await;
     browser.next(&visit.flow, next)
 }

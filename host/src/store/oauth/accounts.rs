@@ -168,6 +168,7 @@ impl Store {
         tenant: &str,
         session: &SessionRow,
         instead_of: Option<&Digest>,
+        now: Millis,
     ) -> Result<(), StoreError> {
         self.write(|transaction| {
             let (account, auth) = match &session.account {
@@ -180,7 +181,11 @@ impl Store {
             )?;
             if let Some(old) = instead_of {
                 transaction.execute("UPDATE flows SET session = ?2 WHERE session = ?1", params![old, session.id])?;
-                transaction.execute("UPDATE grants SET session = ?2 WHERE session = ?1", params![old, session.id])?;
+                // What one person allowed for the time of their session is not carried on by the next.
+                let mine = "UPDATE grants SET session = ?2 WHERE session = ?1 AND account IS ?3";
+                transaction.execute(mine, params![old, session.id, account])?;
+                let others = "UPDATE grants SET revoked_ms = ?2 WHERE session = ?1 AND revoked_ms IS NULL";
+                transaction.execute(others, params![old, column(now)?])?;
                 transaction.execute("DELETE FROM sessions WHERE id = ?1", params![old])?;
             }
             Ok(())
@@ -202,6 +207,15 @@ impl Store {
             let account: Option<String> = account;
             let account = account.zip(auth).map(|(name, at)| Ok::<_, StoreError>((name, time(at)?))).transpose()?;
             Ok(Some(SessionRow { id: *id, account, csrf, expires: time(expires)? }))
+        })
+    }
+
+    /// Let a session go on until then, at least.
+    pub fn keep_session(&self, id: &Digest, until: Millis) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let sql = "UPDATE sessions SET expires_ms = max(expires_ms, ?2) WHERE id = ?1";
+            transaction.execute(sql, params![id, column(until)?])?;
+            Ok(())
         })
     }
 

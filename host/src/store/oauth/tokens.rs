@@ -167,6 +167,9 @@ impl Store {
             if transaction.execute(sql, params![token.id, column(now)?, column(until)?])? == 0 {
                 return Ok(Spent::Gone);
             }
+            // A grant lasts as long as what can still be used of it.
+            let sql = "UPDATE grants SET expires_ms = max(expires_ms, ?2) WHERE id = ?1";
+            transaction.execute(sql, params![token.grant.id, column(until)?])?;
             issue(transaction, &token.grant, access, next, now)
         })
     }

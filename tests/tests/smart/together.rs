@@ -1,0 +1,194 @@
+//! What happens in between: the list changes while a page is open, somebody else signs in, an approval is given twice,
+//! a token outlives what it was made for.
+
+use std::time::Duration;
+
+use chartgate_tests::host::World;
+use chartgate_tests::smart::Clinic;
+use serde_json::json;
+
+use crate::clinic;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+fn database(clinic: &Clinic) -> rusqlite::Connection {
+    let database = rusqlite::Connection::open(clinic.world.data().join("chartgate.db")).unwrap();
+    database.busy_timeout(Duration::from_secs(30)).unwrap();
+    database
+}
+
+fn directory(clinic: &Clinic, verb: &str, user: &str, patient: &str) {
+    let done = clinic.world.directory(&[verb, user, patient, "guardian"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+}
+
+#[test]
+fn who_is_chosen_is_who_was_shown() {
+    let (clinic, app) = (clinic(), clinic().public_app());
+    for patient in ["123", "124", "125"] {
+        directory(clinic, "grant", "RelatedPerson/78", patient);
+    }
+    let (mut browser, account) = (clinic.browser(), clinic.account(&["proxy=RelatedPerson/78"]));
+    let page = app.authorize(&mut browser, "launch/patient patient/*.rs");
+    let page = browser.sign_in(&page, &account);
+    let shown = ["123", "124", "125"].map(|patient| format!("proxy RelatedPerson/78 {patient}"));
+    assert_eq!(page.boxes("choice"), shown);
+    directory(clinic, "revoke", "RelatedPerson/78", "123");
+    let gone = browser.submit(&page, |fields| fields.set("choice", &shown[0]));
+    assert_eq!(gone.path(), "/oauth/choose", "who cannot be had any more is nobody else");
+    let page = browser.submit(&page, |fields| fields.set("choice", &shown[1]));
+    assert_eq!(page.path(), "/oauth/approve");
+    assert_eq!(app.tokens(&browser.allow(&page).must("code")).text("patient"), "124");
+}
+
+#[test]
+fn boxes_of_another_page_approve_nothing() {
+    let (clinic, app) = (clinic(), clinic().public_app());
+    let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    let page = app.authorize(&mut browser, "launch/patient patient/Patient.rs");
+    let page = browser.sign_in(&page, &account);
+    let again = browser.submit(&page, |fields| {
+        fields.set("action", "allow");
+        fields.set("page", "of something else");
+    });
+    assert_eq!(again.path(), "/oauth/approve");
+    assert!(browser.allow(&again).query("code").is_some());
+}
+
+/// ONC: a refresh token that is used is good for three months more, of an app with a secret too.
+#[test]
+fn what_is_used_lasts_for_a_hundred_days_more() {
+    let (clinic, app) = (clinic(), clinic().register("client_secret_basic", |_| {}));
+    let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    let tokens = app.tokens(&app.code(&mut browser, &account, "openid launch/patient offline_access patient/*.rs"));
+    let of_grant = "UPDATE grants SET expires_ms = expires_ms - ?2 WHERE client = ?1";
+    let of_token = "UPDATE refresh_tokens SET expires_ms = expires_ms - ?2 \
+                    WHERE grant_id IN (SELECT id FROM grants WHERE client = ?1)";
+    for sql in [of_grant, of_token] {
+        assert_eq!(database(clinic).execute(sql, (&app.id, 99 * DAY_MS)).unwrap(), 1);
+    }
+    assert_eq!(app.refresh(tokens.text("refresh_token")).status, 200);
+    let sql = "SELECT g.expires_ms - r.expires_ms FROM grants g JOIN refresh_tokens r ON r.grant_id = g.id \
+               WHERE g.client = ?1";
+    let longer: i64 = database(clinic).query_row(sql, [&app.id], |row| row.get(0)).unwrap();
+    assert!(longer >= 0, "the grant ends {longer} ms before its refresh token");
+}
+
+#[test]
+fn a_part_of_the_records_is_called_by_its_name_only_where_it_is_that_part() {
+    const CATEGORY: &str = "http://terminology.hl7.org/CodeSystem/observation-category";
+    let (clinic, app) = (clinic(), clinic().public_app());
+    let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    let shown = |browser: &mut chartgate_tests::smart::Browser, scope: &str| {
+        let page = app.authorize(browser, scope);
+        if page.path() == "/oauth/login" { browser.sign_in(&page, &account) } else { page }
+    };
+    let plain = shown(&mut browser, &format!("launch/patient patient/Observation.rs?category={CATEGORY}|laboratory"));
+    assert!(plain.text.contains("Laboratory results"), "{}", plain.text);
+    for scope in [
+        format!("patient/Observation.rs?category={CATEGORY}|social-history,{CATEGORY}|laboratory"),
+        "patient/DocumentReference.rs?category=http://x|laboratory".into(),
+        "patient/Condition.rs?code=http://hl7.org/fhir/sid/icd-10|F10,http://x|laboratory".into(),
+    ] {
+        let page = shown(&mut browser, &format!("launch/patient {scope}"));
+        assert_eq!(page.path(), "/oauth/approve", "{}", page.text);
+        assert!(!page.text.contains("Laboratory results"), "{scope}");
+        assert!(page.text.contains("but only those with"), "{scope}: {}", page.text);
+    }
+}
+
+#[test]
+fn online_access_is_of_the_one_whose_session_it_is() {
+    let (clinic, app) = (clinic(), clinic().public_app());
+    let (mut browser, patient) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    let tokens = app.tokens(&app.code(&mut browser, &patient, "launch/patient online_access patient/*.rs"));
+    assert_eq!(clinic.read(tokens.access(), "123").0, "permit");
+    let mother = clinic.account(&["proxy=RelatedPerson/9"]);
+    let url =
+        app.authorize_url("launch/patient patient/Patient.rs", |pairs| pairs.push(("prompt".into(), "login".into())));
+    let page = browser.get(&url);
+    let page = browser.sign_in(&page, &mother);
+    assert_eq!(page.path(), "/oauth/approve", "{}", page.text);
+    assert_eq!(app.refresh(tokens.text("refresh_token")).status, 400);
+    assert_eq!(clinic.read(tokens.access(), "123").1, "token-inactive");
+}
+
+#[test]
+fn online_access_can_be_renewed_while_the_session_goes_on_and_ends_with_it() {
+    let (clinic, app) = (clinic(), clinic().public_app());
+    let older = |account: &str, seconds: i64| {
+        let database = database(clinic);
+        let sql = "UPDATE sessions SET expires_ms = expires_ms - ?2, auth_ms = auth_ms - ?2 WHERE account = ?1";
+        assert_eq!(database.execute(sql, (account, seconds * 1_000)).unwrap(), 1);
+    };
+    for (seconds, renewed) in [(3_700, true), (4_300, false)] {
+        let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+        let tokens = app.tokens(&app.code(&mut browser, &account, "launch/patient online_access patient/Patient.rs"));
+        // An hour is over, and with it the access token.
+        older(&account, seconds);
+        let answer = app.refresh(tokens.text("refresh_token"));
+        assert_eq!(answer.status == 200, renewed, "{seconds}: {}", answer.text);
+    }
+    // However busy somebody is: twelve hours after they signed in it is over, for access tokens as well.
+    let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    let tokens = app.tokens(&app.code(&mut browser, &account, "launch/patient online_access patient/Patient.rs"));
+    let sql = "UPDATE sessions SET auth_ms = auth_ms - 43195000, expires_ms = expires_ms - 4195000 WHERE account = ?1";
+    assert_eq!(database(clinic).execute(sql, [&account]).unwrap(), 1);
+    let answer = app.refresh(tokens.text("refresh_token"));
+    let left = answer.json()["expires_in"].as_u64().unwrap_or(0);
+    assert!(answer.status == 400 || left <= 10, "{}", answer.text);
+}
+
+#[test]
+fn all_that_is_held_is_shown_and_not_only_what_was_approved_last() {
+    let clinic = clinic();
+    let app = clinic.register("none", |body| body["name"] = json!("Twice Approved"));
+    let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    let wide = "launch/patient offline_access patient/Patient.rs patient/Goal.rs";
+    let first = app.tokens(&app.code(&mut browser, &account, wide));
+    app.code(&mut browser, &account, "launch/patient patient/Patient.rs");
+    let apps = browser.get("/oauth/apps");
+    assert!(apps.text.contains("stays connected when you are not using it"), "{}", apps.text);
+    assert!(apps.text.contains("Health goals"), "{}", apps.text);
+    browser.submit(&apps, |_| {});
+    assert_eq!(app.refresh(first.text("refresh_token")).status, 400);
+}
+
+#[test]
+fn what_a_clinician_uses_is_seen_by_the_patient_and_not_theirs_to_end() {
+    let clinic = clinic();
+    let app = clinic.register("none", |body| {
+        body["kind"] = json!("provider");
+        body["name"] = json!("Used On The Ward");
+        body["launch_uri"] = json!("https://app.example/launch");
+    });
+    let launch = clinic.launch(&app, json!({ "user": "Practitioner/17", "patient": "123" }));
+    let launch = launch["launch"].as_str().unwrap().to_owned();
+    let (mut ward, doctor) = (clinic.browser(), clinic.account(&["provider=Practitioner/17"]));
+    let url = app.authorize_url("launch user/*.rs", |pairs| pairs.push(("launch".into(), launch)));
+    let page = ward.get(&url);
+    let back = app.through(&mut ward, page, &doctor);
+    let tokens = app.tokens(&back.must("code"));
+    let sql = "SELECT id FROM approvals WHERE client = ?1";
+    let approval: String = database(clinic).query_row(sql, [&app.id], |row| row.get(0)).unwrap();
+    let (mut browser, patient) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    clinic.public_app().code(&mut browser, &patient, "launch/patient patient/Patient.rs");
+    let apps = browser.get("/oauth/apps");
+    assert!(apps.text.contains("Used On The Ward") && !apps.text.contains(&approval), "{}", apps.text);
+    browser.submit(&apps, |fields| fields.set("grant", &approval));
+    assert_eq!(clinic.read(tokens.access(), "124").0, "permit");
+}
+
+#[test]
+fn a_caller_asks_about_tokens_of_its_own_tenants_only() {
+    let (mut world, _) = World::smart("");
+    world.more += &World::caller("elsewhere", "elsewhere-key", &["other"], &["introspect"]);
+    world.more += &World::caller("here", "here-key", &["default"], &["introspect"]);
+    let host = world.start();
+    let ask = |key: &str| {
+        let key = format!("Bearer {key}");
+        let headers = [("authorization", &*key), ("content-type", "application/x-www-form-urlencoded")];
+        host.client().send("POST", host.public, "/oauth/introspect", &headers, "token=x".to_owned()).status
+    };
+    assert_eq!((ask("here-key"), ask("elsewhere-key")), (200, 401));
+}
