@@ -52,6 +52,9 @@ impl Server {
 
     /// What the login page shows.
     pub fn login_view(&self, visit: &Visit, error: Option<&str>, username: &str) -> Result<Value, AuthorizeError> {
+        if visit.flow.is_empty() {
+            return Ok(json!({ "client": Value::Null, "error": error, "username": username }));
+        }
         let (_, flow) = self.flow(visit)?;
         let asked = flow.asked();
         let hint = asked.request.login_hint.as_deref().unwrap_or_default();

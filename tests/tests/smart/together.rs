@@ -192,3 +192,49 @@ fn a_caller_asks_about_tokens_of_its_own_tenants_only() {
     };
     assert_eq!((ask("here-key"), ask("elsewhere-key")), (200, 401));
 }
+
+#[test]
+fn somebody_comes_by_themselves_to_see_what_they_allowed() {
+    let clinic = clinic();
+    let app = clinic.register("none", |body| body["name"] = json!("Left On The Lost Phone"));
+    let (mut phone, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    let tokens = app.tokens(&app.code(&mut phone, &account, "launch/patient offline_access patient/*.rs"));
+    let mut browser = clinic.browser();
+    let login = browser.get("/oauth/apps");
+    assert_eq!((login.status, login.path()), (200, "/oauth/login"), "{}", login.text);
+    let wrong = browser.submit(&login, |fields| {
+        fields.set("username", &account);
+        fields.set("password", "not it");
+    });
+    assert_eq!((wrong.status, wrong.path()), (401, "/oauth/login"));
+    let apps = browser.sign_in(&wrong, &account);
+    assert_eq!(apps.path(), "/oauth/apps");
+    assert!(apps.text.contains("Left On The Lost Phone"), "{}", apps.text);
+    browser.submit(&apps, |_| {});
+    assert_eq!(app.refresh(tokens.text("refresh_token")).status, 400);
+}
+
+#[test]
+fn somebody_uses_their_invitation_without_an_app() {
+    let clinic = clinic();
+    let body = json!({
+        "label": "Patient 123", "identities": [{ "kind": "patient", "user": "Patient/123" }],
+        "family_name": "Example", "birth_date": "1968-04-12",
+    });
+    let answer = clinic.host.admin("POST", "/admin/v1/smart/enrolments", &[], &body.to_string());
+    let code = answer.json()["code"].as_str().unwrap().to_owned();
+    let mut browser = clinic.browser();
+    let page = browser.get("/oauth/enrol");
+    let page = browser.submit(&page, |fields| {
+        fields.set("code", &code);
+        fields.set("family_name", "Example");
+        fields.set("birth_date", "1968-04-12");
+    });
+    assert_eq!(page.status, 200, "{}", page.text);
+    let apps = browser.submit(&page, |fields| {
+        fields.set("username", "came-alone");
+        fields.set("password", chartgate_tests::smart::PASSWORD);
+        fields.set("password_again", chartgate_tests::smart::PASSWORD);
+    });
+    assert_eq!(apps.path(), "/oauth/apps", "{}", apps.text);
+}

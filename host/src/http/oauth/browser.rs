@@ -126,6 +126,34 @@ impl Browser {
         }
     }
 
+    /// This browser, with a flow or with none: somebody who comes by themselves, to see what they allowed.
+    pub(super) fn visit_or_alone(&self, flow: Option<&str>) -> Result<Visit, Ended> {
+        match (flow.unwrap_or_default(), &self.session) {
+            ("", Some(session)) => Ok(Visit { flow: String::new(), session: session.clone() }),
+            ("", None) => Err(self.message("cookies", StatusCode::BAD_REQUEST)),
+            (flow, _) => self.visit(Some(flow)),
+        }
+    }
+
+    /// Somebody comes by themselves: with a session that nobody is signed in to, and the header that gives it to the
+    /// browser.
+    pub(super) fn alone(mut self) -> Result<(Self, Option<HeaderValue>), Ended> {
+        if !self.server.may_begin(self.address) {
+            return Err(self.message("too_many", StatusCode::TOO_MANY_REQUESTS));
+        }
+        let (session, cookie) = self.session_or_new()?;
+        self.session = Some(session);
+        Ok((self, cookie))
+    }
+
+    /// Where somebody goes on who has signed in: with their flow, or to what they allowed.
+    pub(super) async fn signed_in(&self, visit: &Visit) -> Response {
+        match visit.flow.as_str() {
+            "" => redirect("/oauth/apps"),
+            flow => self.next(flow, self.server.advance(visit).await),
+        }
+    }
+
     /// Read a form of one of our pages.
     ///
     /// SECURITY: it carries the number its page was given, and comes from our origin where the browser says where it
@@ -155,7 +183,7 @@ impl Browser {
 
     /// A page.
     pub(in crate::http) fn page(&self, page: Page, flow: Option<&str>, status: StatusCode, more: Value) -> Response {
-        match self.server.page(page, self.session.as_ref(), flow, more) {
+        match self.server.page(page, self.session.as_ref(), flow.filter(|flow| !flow.is_empty()), more) {
             Ok(html) => (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response(),
             Err(error) => {
                 tracing::error!(error = %crate::causes::chain(&error), "page not made");

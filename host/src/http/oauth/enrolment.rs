@@ -17,8 +17,15 @@ const ACCOUNT: [&str; 6] = ["code", "family_name", "birth_date", "username", "pa
 
 /// Where somebody shows a code.
 pub(super) async fn page(browser: Browser, Query(of): Query<Of>) -> Response {
-    match browser.visit(of.flow.as_deref()) {
-        Ok(visit) => show(&browser, &visit, None, StatusCode::OK),
+    let (browser, cookie) = match of.flow {
+        Some(_) => (browser, None),
+        None => match browser.alone() {
+            Ok(begun) => begun,
+            Err(ended) => return *ended,
+        },
+    };
+    match browser.visit_or_alone(of.flow.as_deref()) {
+        Ok(visit) => with_cookie(show(&browser, &visit, None, StatusCode::OK), cookie),
         Err(ended) => *ended,
     }
 }
@@ -38,7 +45,7 @@ pub(super) async fn check(browser: Browser, body: Body) -> Response {
         Ok(read) => read,
         Err(ended) => return *ended,
     };
-    let visit = match browser.visit(form.get("flow")) {
+    let visit = match browser.visit_or_alone(form.get("flow")) {
         Ok(visit) => visit,
         Err(ended) => return *ended,
     };
@@ -66,7 +73,7 @@ pub(super) async fn account(browser: Browser, body: Body) -> Response {
         Ok(read) => read,
         Err(ended) => return *ended,
     };
-    let visit = match browser.visit(form.get("flow")) {
+    let visit = match browser.visit_or_alone(form.get("flow")) {
         Ok(visit) => visit,
         Err(ended) => return *ended,
     };
@@ -79,8 +86,7 @@ pub(super) async fn account(browser: Browser, body: Body) -> Response {
                 return *browser.message("failed", StatusCode::INTERNAL_SERVER_ERROR);
             };
             let visit = Visit { session, ..visit };
-            let next = browser.server.advance(&visit).await;
-            with_cookie(browser.next(&visit.flow, next), cookie)
+            with_cookie(browser.signed_in(&visit).await, cookie)
         }
         Err(error) => refused(&browser, &visit, &form, &error),
     }

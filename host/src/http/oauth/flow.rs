@@ -72,11 +72,17 @@ pub(super) async fn carry_on(browser: Browser, Query(of): Query<Of>) -> Response
 
 /// Where somebody signs in.
 pub(super) async fn login_page(browser: Browser, Query(of): Query<Of>) -> Response {
-    let visit = match browser.visit(of.flow.as_deref()) {
-        Ok(visit) => visit,
-        Err(ended) => return *ended,
+    let (browser, cookie) = match of.flow {
+        Some(_) => (browser, None),
+        None => match browser.alone() {
+            Ok(begun) => begun,
+            Err(ended) => return *ended,
+        },
     };
-    show_login(&browser, &visit, None, "", StatusCode::OK)
+    match browser.visit_or_alone(of.flow.as_deref()) {
+        Ok(visit) => with_cookie(show_login(&browser, &visit, None, "", StatusCode::OK), cookie),
+        Err(ended) => *ended,
+    }
 }
 
 fn show_login(browser: &Browser, visit: &Visit, error: Option<&str>, name: &str, status: StatusCode) -> Response {
@@ -92,7 +98,7 @@ pub(super) async fn login(browser: Browser, body: Body) -> Response {
         Ok(read) => read,
         Err(ended) => return *ended,
     };
-    let visit = match browser.visit(form.get("flow")) {
+    let visit = match browser.visit_or_alone(form.get("flow")) {
         Ok(visit) => visit,
         Err(ended) => return *ended,
     };
@@ -104,8 +110,7 @@ pub(super) async fn login(browser: Browser, body: Body) -> Response {
                 return *browser.message("failed", StatusCode::INTERNAL_SERVER_ERROR);
             };
             let visit = Visit { session, ..visit };
-            let next = browser.server.advance(&visit).await;
-            with_cookie(browser.next(&visit.flow, next), cookie)
+            with_cookie(browser.signed_in(&visit).await, cookie)
         }
         Ok(None) => show_login(&browser, &visit, Some("login.error.wrong"), name, StatusCode::UNAUTHORIZED),
         Err(SignInError::TooOften) => {

@@ -12,7 +12,7 @@ use crate::smart::Page;
 pub(super) async fn home(browser: Browser) -> Response {
     match signed_in(&browser) {
         true => browser.page(Page::Home, None, StatusCode::OK, json!({})),
-        false => *browser.message("signed_out", StatusCode::OK),
+        false => redirect("/oauth/login"),
     }
 }
 
@@ -27,7 +27,7 @@ pub(super) async fn apps(browser: Browser) -> Response {
 
 fn show_apps(browser: &Browser, notice: Option<&str>) -> Response {
     let Some(session) = browser.session.as_ref().filter(|_| signed_in(browser)) else {
-        return *browser.message("signed_out", StatusCode::OK);
+        return redirect("/oauth/login");
     };
     match browser.server.apps_view(session, notice) {
         Ok(view) => browser.page(Page::Apps, None, StatusCode::OK, view),
