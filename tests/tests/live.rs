@@ -411,6 +411,8 @@ fn all_who_ask_at_once_share_one_answer_and_for_a_while_it_is_kept() {
         "/fhir/CareTeam?patient=123&_count=200",
         "/fhir/Consent?patient=123&_count=200",
         "/fhir/Encounter?patient=123&_count=200",
+        // Once for the chart, and once for whose general practitioner somebody is.
+        "/fhir/Patient?_id=123&_count=200",
         "/fhir/Patient?_id=123&_count=200",
         "/fhir/Practitioner/17",
     ];

@@ -9,6 +9,10 @@ use serde_json::Value;
 use super::read::{Period, Resource, codes, list, period, text};
 use super::{Reject, relationship};
 
+/// Code systems of roles: v3-RoleCode, v3-RoleClass.
+const ROLES: &str = "http://terminology.hl7.org/CodeSystem/v3-Role";
+/// What a Consent is for.
+const SCOPES: &str = "http://terminology.hl7.org/CodeSystem/consentscope";
 /// Roles of an actor and the kinds they stand for (v3-RoleCode, v3-RoleClass).
 const KINDS: [(&str, &str); 14] = [
     ("GUARD", "guardian"),
@@ -31,6 +35,7 @@ pub(super) fn consent(consent: &Resource<'_>) -> Result<Vec<Relationship>, Rejec
     if consent.status()? != "active" {
         return Ok(Vec::new());
     }
+    about_privacy(consent.value)?;
     let patient = consent.patient("patient")?;
     let provision = consent.value.get("provision").ok_or(Reject::Missing("provision"))?;
     if text(provision, "type")? != Some("permit") {
@@ -55,6 +60,30 @@ pub(super) fn consent(consent: &Resource<'_>) -> Result<Vec<Relationship>, Rejec
     if grants.is_empty() { Err(Reject::Missing("provision.actor")) } else { Ok(grants) }
 }
 
+/// It is about who may see the record, and nobody says that it was not so meant. A consent to research or to treatment
+/// makes nobody a proxy.
+fn about_privacy(consent: &Value) -> Result<(), Reject> {
+    if let Some(scope) = consent.get("scope") {
+        let mut codings = codes_of(list(scope, "coding")?, SCOPES);
+        if !codings.any(|code| code == "patient-privacy") {
+            return Err(Reject::Unsupported("scope"));
+        }
+    }
+    let verified = list(consent, "verification")?.iter().map(|one| one.get("verified"));
+    if verified.into_iter().any(|verified| verified == Some(&Value::Bool(false))) {
+        return Err(Reject::Unsupported("verification"));
+    }
+    Ok(())
+}
+
+/// The codes of a system, or of none: the code of another system means something else.
+fn codes_of<'v>(codings: &'v [Value], system: &'static str) -> impl Iterator<Item = &'v str> {
+    let of_system = move |coding: &&Value| {
+        coding.get("system").is_none_or(|known| known.as_str().is_some_and(|known| known.starts_with(system)))
+    };
+    codings.iter().filter(of_system).filter_map(|coding| coding.get("code")?.as_str())
+}
+
 /// Who is granted what.
 fn proxy<'a>(consent: &Resource<'a>, actor: &'a Value) -> Result<(String, &'static str), Reject> {
     let named = consent.local(actor.get("reference"));
@@ -63,7 +92,7 @@ fn proxy<'a>(consent: &Resource<'a>, actor: &'a Value) -> Result<(String, &'stat
         return Err(Reject::Element { element: "provision.actor.reference", expected });
     };
     let role = actor.get("role").map(|role| list(role, "coding")).transpose()?.unwrap_or_default();
-    let known = codes(role).find_map(|code| KINDS.iter().find(|(known, _)| *known == code));
+    let known = codes_of(role, ROLES).find_map(|code| KINDS.iter().find(|(known, _)| *known == code));
     let (_, kind) = known.ok_or(Reject::Unsupported("provision.actor.role"))?;
     Ok((format!("{of}/{id}"), kind))
 }

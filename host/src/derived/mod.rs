@@ -38,22 +38,19 @@ pub struct Derived {
     pub relationships: Vec<Relationship>,
     /// what it says of patients and users
     pub records: Vec<Patch>,
-    /// records nothing is said of any more
-    pub forgotten: Vec<(RecordClass, String)>,
-    /// what closes records, where there are any: somebody unknown does not become known by it
-    pub closed: Vec<Patch>,
 }
 
 impl Derived {
-    /// A resource that is gone: it gives nothing, and where a record is its own, nobody is known by it any more.
+    /// A resource that is gone: it gives nothing, and an account or a chart that is its own is closed.
+    ///
+    /// SECURITY: what is forgotten would be what nobody ever closed.
     pub fn deleted(origin: String) -> Self {
-        let own = own_record(&origin);
-        Self { forgotten: own.into_iter().collect(), ..Self::nothing(origin) }
+        Self::rejected(origin)
     }
 
     fn nothing(origin: String) -> Self {
         let (relationships, records) = (Vec::new(), Vec::new());
-        Self { origin, relationships, records, forgotten: Vec::new(), closed: Vec::new() }
+        Self { origin, relationships, records }
     }
 
     /// A resource whose latest version cannot be read.
@@ -63,12 +60,12 @@ impl Derived {
     pub fn rejected(origin: String) -> Self {
         let own = own_record(&origin).map(|(class, id)| {
             let closed = match class {
-                RecordClass::Patient => ("active".into(), Value::Bool(false)),
-                RecordClass::User | RecordClass::Client => ("status".into(), "inactive".into()),
+                RecordClass::Patient => ("closed".into(), Value::Bool(true)),
+                RecordClass::User | RecordClass::Client => ("status".into(), "closed".into()),
             };
             Patch { class, id, members: Map::from_iter([closed]) }
         });
-        Self { closed: own.into_iter().collect(), ..Self::nothing(origin) }
+        Self { records: own.into_iter().collect(), ..Self::nothing(origin) }
     }
 }
 
@@ -92,6 +89,13 @@ pub struct Patch {
     pub id: String,
     /// members to set; `null` takes one away
     pub members: Map<String, Value>,
+}
+
+impl Patch {
+    /// Whether it is the resource's own word on its own record.
+    pub fn is_own(&self, origin: &str) -> bool {
+        own_record(origin).is_some_and(|(class, id)| class == self.class && id == self.id)
+    }
 }
 
 /// How resources are to be read.

@@ -3,7 +3,7 @@
 use chartgate_model::Millis;
 use serde_json::{Value, json};
 
-use super::{Derived, Reading, derive};
+use super::{Derived, Reading, Reject, derive};
 use crate::people::zone;
 
 fn reading() -> Reading {
@@ -101,7 +101,7 @@ fn users_are_there_as_long_as_their_resource_says() {
         "resourceType": "RelatedPerson", "id": "5", "patient": { "reference": "Patient/123" },
         "relationship": [{ "coding": [{ "code": "PRN" }] }], "period": { "end": "2026" }, "meta": { "security": [{ "code": "HTEST" }] },
     });
-    let members = json!({ "end": "2027-01-01T05:00:00Z", "roles": ["proxy"], "test": true });
+    let members = json!({ "start": null, "end": "2027-01-01T05:00:00Z", "roles": ["proxy"], "test": true });
     assert_eq!(records(related_person.clone()), [("user/RelatedPerson/5".to_owned(), members)]);
     assert_eq!(related(related_person), [""; 0], "a RelatedPerson is described, not entitled");
 }
@@ -307,4 +307,45 @@ fn what_is_no_resource_of_these_types_is_rejected() {
     {
         assert!(derived(bad).unwrap_err().contains("type and an id"));
     }
+}
+
+#[test]
+fn a_consent_to_something_else_makes_nobody_a_proxy() {
+    let consent = |change: &dyn Fn(&mut Value)| {
+        let mut consent = json!({
+            "resourceType": "Consent", "id": "7", "status": "active", "patient": { "reference": "Patient/2" },
+            "scope": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy" }] },
+            "provision": { "type": "permit", "actor": [{
+                "reference": { "reference": "RelatedPerson/5" },
+                "role": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "GUARD" }] },
+            }] },
+        });
+        change(&mut consent);
+        derive(&consent, &reading()).map(|derived| derived.relationships.len())
+    };
+    assert_eq!(consent(&|_| ()), Ok(1));
+    let scope = consent(&|consent| consent["scope"]["coding"][0]["code"] = json!("research"));
+    assert_eq!(scope, Err(Reject::Unsupported("scope")));
+    let refused = consent(&|consent| consent["verification"] = json!([{ "verified": false }]));
+    assert_eq!(refused, Err(Reject::Unsupported("verification")));
+    assert_eq!(consent(&|consent| consent["verification"] = json!([{ "verified": true }])), Ok(1));
+    let role = |consent: &mut Value| {
+        consent["provision"]["actor"][0]["role"]["coding"][0]["system"] = json!("http://hospital.example/roles");
+    };
+    assert_eq!(consent(&role), Err(Reject::Unsupported("provision.actor.role")));
+}
+
+#[test]
+fn a_link_to_a_chart_that_cannot_be_followed_is_not_passed_over() {
+    let person = |reference: &str| {
+        let person = json!({ "resourceType": "Person", "id": "p", "link": [
+            { "target": { "reference": "Practitioner/17" } }, { "target": { "reference": reference } },
+        ] });
+        derive(&person, &reading()).map(|derived| derived.records.len())
+    };
+    assert_eq!(person("Patient/2"), Ok(2));
+    for reference in ["Patient/2/_history/1", "https://other.example/fhir/Patient/2"] {
+        assert!(person(reference).is_err(), "{reference}");
+    }
+    assert!(person("https://other.example/fhir/Practitioner/2").is_ok());
 }

@@ -26,8 +26,9 @@ fn account(resource: &Resource<'_>, role: &str) -> Result<Patch, Reject> {
     if resource.value.get("period").is_some() && resource.kind != "Practitioner" {
         let Period { start, end } = resource.period("period")?;
         let instant = |at: Option<Millis>| json!(at.map(Millis::to_rfc3339));
-        // What it does not say stays: an end set by hand is not taken back by a period without one.
-        [("start", start), ("end", end)].into_iter().filter(|(_, at)| at.is_some()).for_each(|(name, at)| {
+        // Both ends, so that an end of an earlier version does not stand against the start of this one. What was set by
+        // hand is a record of its own.
+        [("start", start), ("end", end)].into_iter().for_each(|(name, at)| {
             members.insert(name.into(), instant(at));
         });
     }
@@ -51,7 +52,18 @@ fn status(resource: &Resource<'_>, members: &mut Map<String, Value>) -> Result<(
 /// are, and a link that is taken back here would be missed.
 pub(super) fn person(resource: &Resource<'_>) -> Result<Vec<Patch>, Reject> {
     let links = list(resource.value, "link")?;
-    let linked: Vec<_> = links.iter().filter_map(|link| resource.local(link.get("target"))).collect();
+    let mut linked = Vec::new();
+    for link in links {
+        match resource.local(link.get("target")) {
+            Some(known) => linked.push(known),
+            // SECURITY: a chart that is somebody's own and cannot be told apart would stay open to them.
+            None if is_about_a_patient(link) => {
+                let expected = "a local reference";
+                return Err(Reject::Element { element: "link.target", expected });
+            }
+            None => {}
+        }
+    }
     let charts: Vec<&str> = linked.iter().filter(|(kind, _)| *kind == "Patient").map(|(_, id)| *id).collect();
     let mut own = Map::new();
     status(resource, &mut own)?;
@@ -65,4 +77,11 @@ pub(super) fn person(resource: &Resource<'_>) -> Result<Vec<Patch>, Reject> {
     }
     patches.retain(|patch| !patch.members.is_empty());
     Ok(patches)
+}
+
+/// Whether a link that cannot be followed may lead to a patient.
+fn is_about_a_patient(link: &Value) -> bool {
+    let target = link.get("target");
+    let text = |name: &str| target.and_then(|target| target.get(name)).and_then(Value::as_str).unwrap_or_default();
+    text("reference").contains("Patient/") || text("type") == "Patient"
 }

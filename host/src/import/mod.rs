@@ -7,6 +7,7 @@
 mod input;
 mod rejects;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chartgate_model::strict;
@@ -177,18 +178,27 @@ impl Import<'_> {
             Err(reason) => return reject("", None, (*reason).to_owned()),
         };
         if let Err(error) = strict::check(bytes, DEPTH_MAX) {
+            // SECURITY: what it says is not taken, and what an earlier version said is not left standing.
+            let value = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+            chunk.extend(entries(&value).iter().filter_map(|entry| self.withdrawn(entry)));
             return reject("", None, error.to_string());
         }
         let Ok(value) = serde_json::from_slice::<Value>(bytes) else {
             return reject("", None, "not JSON".into());
         };
-        let is_bundle = value.get("resourceType").and_then(Value::as_str) == Some("Bundle");
-        let entries = match value.get("entry").and_then(Value::as_array) {
-            Some(entries) if is_bundle => entries.as_slice(),
-            None if is_bundle => &[],
-            _ => std::slice::from_ref(&value),
-        };
-        for (at, entry) in entries.iter().enumerate() {
+        let is_bundle = is_bundle(&value);
+        if is_bundle && value.get("entry").is_some_and(|entries| !entries.is_array()) {
+            return reject("", None, "`entry` is not a list".into());
+        }
+        // FHIR R4, RESTful API, "history": the newest version of each resource stands first.
+        let is_history = value.get("type").and_then(Value::as_str) == Some("history");
+        let mut seen = BTreeSet::new();
+        for (at, entry) in entries(&value).iter().enumerate() {
+            let of = deleted(entry).or_else(|| origin(entry.get("resource").unwrap_or(entry), self.reading));
+            if is_history && is_bundle && of.is_some_and(|of| !seen.insert(of)) {
+                progress.skipped += 1;
+                continue;
+            }
             if let Some(gone) = deleted(entry).filter(|_| is_bundle) {
                 progress.resources += 1;
                 chunk.push(Derived::deleted(gone));
@@ -216,6 +226,12 @@ impl Import<'_> {
         Ok(())
     }
 
+    /// What is left of an entry that cannot be taken: nothing is given by it any more.
+    fn withdrawn(&self, entry: &Value) -> Option<Derived> {
+        let gone = deleted(entry).map(Derived::deleted);
+        gone.or_else(|| origin(entry.get("resource").unwrap_or(entry), self.reading).map(Derived::rejected))
+    }
+
     /// What a resource says, if all of it is acceptable; else why it is not.
     fn taken(&self, resource: &Value) -> Result<Derived, String> {
         let derived = derive(resource, self.reading).map_err(|error: Reject| error.to_string())?;
@@ -226,6 +242,19 @@ impl Import<'_> {
             people::record(*class, id, IMPORT, Value::Object(members.clone())).map_err(|error| error.to_string())?;
         }
         Ok(derived)
+    }
+}
+
+fn is_bundle(value: &Value) -> bool {
+    value.get("resourceType").and_then(Value::as_str) == Some("Bundle")
+}
+
+/// The entries of a bundle, or the one resource that is none.
+fn entries(value: &Value) -> &[Value] {
+    match value.get("entry").and_then(Value::as_array) {
+        Some(entries) if is_bundle(value) => entries,
+        None if is_bundle(value) => &[],
+        _ => std::slice::from_ref(value),
     }
 }
 

@@ -50,6 +50,11 @@ impl Bench {
         page.relationships.iter().map(line).collect()
     }
 
+    fn user(&self, id: &str) -> Value {
+        let (records, _) = self.store.records_of("default", RecordClass::User, [id]).unwrap();
+        records.first().map_or(Value::Null, |record| Value::Object(record.members.clone()))
+    }
+
     fn patient(&self, id: &str) -> Value {
         let (records, _) = self.store.records_of("default", RecordClass::Patient, [id]).unwrap();
         records.first().map_or(Value::Null, |record| Value::Object(record.members.clone()))
@@ -170,7 +175,7 @@ fn what_was_set_by_hand_is_a_record_of_its_own() {
 }
 
 #[test]
-fn a_resource_that_is_deleted_gives_nothing_and_is_known_no_more() {
+fn a_resource_that_is_deleted_gives_nothing_and_closes_what_was_its_own() {
     let bench = Bench::new();
     let practitioner = json!({ "resourceType": "Practitioner", "id": "12", "active": true });
     bench.import("a.ndjson", &lines(&[encounter("9", &["Practitioner/12"]), practitioner]));
@@ -182,19 +187,74 @@ fn a_resource_that_is_deleted_gives_nothing_and_is_known_no_more() {
     let imported = bench.import("b.ndjson", &lines(&[history]));
     assert_eq!((imported.progress.resources, imported.progress.rejected), (2, 2));
     assert!(bench.rows().is_empty());
-    assert!(bench.store.records_of("default", RecordClass::User, ["Practitioner/12"]).unwrap().0.is_empty());
+    assert_eq!(bench.user("Practitioner/12")["status"], "closed");
+    // Whoever was known without it is closed by it too, and it opens again when it is there again.
+    bench.import(
+        "c.ndjson",
+        &lines(&[json!({ "resourceType": "Bundle", "type": "transaction", "entry": [gone("RelatedPerson/5")] })]),
+    );
+    assert_eq!(bench.user("RelatedPerson/5"), json!({ "status": "closed" }));
+    bench.import("d.ndjson", &lines(&[json!({ "resourceType": "RelatedPerson", "id": "5" })]));
+    assert_eq!(bench.user("RelatedPerson/5"), json!({ "status": "active", "roles": ["proxy"] }));
+}
+
+/// FHIR R4, RESTful API, "history": the newest version stands first.
+#[test]
+fn of_a_history_the_newest_version_counts() {
+    let bench = Bench::new();
+    let put = |resource: Value| json!({ "resource": resource, "request": { "method": "PUT", "url": "x" } });
+    let practitioner = |active: bool| json!({ "resourceType": "Practitioner", "id": "12", "active": active });
+    let history = json!({ "resourceType": "Bundle", "type": "history", "entry": [
+        { "request": { "method": "DELETE", "url": "Encounter/9" } }, put(practitioner(false)),
+        put(encounter("9", &["Practitioner/12"])), put(practitioner(true)),
+    ] });
+    let imported = bench.import("a.ndjson", &lines(&[history]));
+    assert_eq!((imported.progress.resources, imported.progress.skipped), (2, 2));
+    assert!(bench.rows().is_empty());
+    assert_eq!(bench.user("Practitioner/12")["status"], "inactive");
+}
+
+/// Whose charts are whose is not who is there.
+#[test]
+fn what_a_person_links_does_not_become_known_by_it() {
+    let bench = Bench::new();
+    let person = json!({ "resourceType": "Person", "id": "1", "link": [
+        { "target": { "reference": "Practitioner/12" } }, { "target": { "reference": "Patient/5" } },
+    ] });
+    bench.import("a.ndjson", &lines(&[person.clone()]));
+    assert_eq!(bench.user("Practitioner/12"), json!({ "status": "unknown", "charts": ["5"] }));
+    let practitioner = json!({ "resourceType": "Practitioner", "id": "12" });
+    bench.import("b.ndjson", &lines(&[practitioner]));
+    assert_eq!(bench.user("Practitioner/12"), json!({ "status": "active", "roles": ["provider"], "charts": ["5"] }));
+    let gone = json!({ "request": { "method": "DELETE", "url": "Practitioner/12" } });
+    bench.import("c.ndjson", &lines(&[json!({ "resourceType": "Bundle", "type": "batch", "entry": [gone] })]));
+    bench.import("d.ndjson", &lines(&[person]));
+    assert_eq!(bench.user("Practitioner/12")["status"], "closed");
+}
+
+#[test]
+fn a_line_that_cannot_be_trusted_withdraws_what_it_is_about() {
+    let bench = Bench::new();
+    bench.import("a.ndjson", &lines(&[encounter("9", &["Practitioner/12"]), encounter("8", &["Practitioner/12"])]));
+    let twice = encounter("9", &["Practitioner/12"]).to_string().replacen('{', r#"{"status":"cancelled","#, 1);
+    let bundle = r#"{"resourceType":"Bundle","type":"batch","type":"batch","entry":[{"request":{"method":"DELETE","url":"Encounter/8"}}]}"#;
+    let imported = bench.import("b.ndjson", &format!("{twice}\n{bundle}\n"));
+    assert_eq!(imported.progress.rejected, 2);
+    assert!(bench.rows().is_empty(), "{:?}", bench.rows());
+    let odd = json!({ "resourceType": "Bundle", "type": "batch", "entry": { "resource": encounter("9", &["Practitioner/12"]) } });
+    assert_eq!(bench.import("c.ndjson", &lines(&[odd])).progress.rejected, 1);
 }
 
 /// Of a version that cannot be read nobody knows that it does not close what the one before opened.
 #[test]
-fn a_version_that_is_rejected_closes_who_was_known_and_makes_nobody_known() {
+fn a_version_that_is_rejected_closes_whom_it_is_about_until_one_can_be_read() {
     let bench = Bench::new();
     let patient = |id: &str, born: &str| json!({ "resourceType": "Patient", "id": id, "birthDate": born });
     bench.import("a.ndjson", &lines(&[patient("1", "1980")]));
     bench.import("b.ndjson", &lines(&[patient("1", "1700"), patient("2", "1700")]));
-    assert_eq!(bench.patient("1"), json!({ "active": false, "birth_date": "1980" }));
-    assert!(bench.store.records_of("default", RecordClass::Patient, ["2"]).unwrap().0.is_empty());
-    bench.import("c.ndjson", &lines(&[json!({ "resourceType": "Patient", "id": "1", "active": true })]));
+    assert_eq!(bench.patient("1"), json!({ "closed": true, "birth_date": "1980" }));
+    assert_eq!(bench.patient("2"), json!({ "closed": true }));
+    bench.import("c.ndjson", &lines(&[json!({ "resourceType": "Patient", "id": "1" })]));
     assert_eq!(bench.patient("1"), json!({ "birth_date": "1980" }));
 }
 
@@ -252,6 +312,7 @@ fn an_account_with_too_many_charts_is_closed_and_the_import_goes_on() {
         records[0].members["status"].as_str().unwrap().to_owned()
     };
     bench.import("a.ndjson", &lines(&[person("p", 0, 100)]));
+    bench.import("p.ndjson", &lines(&[json!({ "resourceType": "Practitioner", "id": "17" })]));
     assert_eq!(status(), "active");
     let imported = bench.import("b.ndjson", &lines(&[person("q", 100, 1), encounter("9", &["Practitioner/12"])]));
     assert_eq!((imported.progress.resources, status().as_str()), (2, "inactive"));

@@ -26,6 +26,12 @@ pub fn encode(record: &Record, now: Millis) -> Option<Value> {
     {
         restriction.insert("until_ms".into(), json!(millis(&until)?));
     }
+    if members.remove("closed") == Some(Value::Bool(true)) {
+        members.insert("active".into(), json!(false));
+    }
+    if members.get("status") == Some(&json!("closed")) {
+        members.insert("status".into(), json!("inactive"));
+    }
     if record.class == RecordClass::Patient {
         members.insert("patient".into(), json!(record.id));
     }

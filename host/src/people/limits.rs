@@ -11,11 +11,11 @@ use crate::store::validate::{is_id, user as is_user};
 /// Users a restriction may name.
 const ALLOW_MAX: usize = 100;
 /// Charts of one user.
-const CHARTS_MAX: usize = 100;
+pub const CHARTS_MAX: usize = 100;
 /// Bytes of a client's id.
 const CLIENT_ID_MAX: usize = 256;
 const ROLES: [&str; 3] = ["patient", "proxy", "provider"];
-const USER_STATUSES: [&str; 3] = ["active", "suspended", "inactive"];
+const USER_STATUSES: [&str; 5] = ["active", "suspended", "inactive", "unknown", "closed"];
 const CLIENT_STATUSES: [&str; 3] = ["active", "suspended", "revoked"];
 const CLIENT_KINDS: [&str; 3] = ["patient", "provider", "system"];
 

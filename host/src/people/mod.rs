@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::store::relationships::{IMPORT, SOURCE};
 
 pub use fact::encode;
-pub use limits::{is_client_id, partial_date, zone};
+pub use limits::{CHARTS_MAX, is_client_id, partial_date, zone};
 
 /// A record holds something that is not acceptable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,9 @@ pub struct PatientRecord {
     /// the chart is in use
     #[serde(skip_serializing_if = "is_true")]
     pub active: bool,
+    /// closed by an import, until it can read the resource
+    #[serde(skip_serializing_if = "is_false")]
+    pub closed: bool,
     /// a FHIR date, perhaps partial
     #[serde(skip_serializing_if = "Option::is_none")]
     pub birth_date: Option<String>,
@@ -74,6 +77,7 @@ impl Default for PatientRecord {
     fn default() -> Self {
         Self {
             active: true,
+            closed: false,
             birth_date: None,
             zone: None,
             deceased: None,
@@ -103,7 +107,8 @@ pub struct Restriction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UserRecord {
-    /// `active`, `suspended`, `inactive`
+    /// `active`, `suspended`, `inactive`; `unknown` where only `charts` are known; `closed` by an import, until it can
+    /// read the resource
     pub status: String,
     /// employed or registered from here, inclusive, RFC 3339
     #[serde(skip_serializing_if = "Option::is_none")]

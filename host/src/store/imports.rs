@@ -1,6 +1,6 @@
 //! Imports: what resources say, a chunk in one transaction with how far the file was read.
 
-use chartgate_model::{Millis, Record, Relationship};
+use chartgate_model::{Millis, Record, RecordClass, Relationship};
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde_json::Value;
 
@@ -109,15 +109,8 @@ fn take_over(
     for given in derived.relationships.iter().filter(|given| !kept.iter().any(|key| key.is_of(given))) {
         count(bulk, put_row(transaction, tenant, given, now)??);
     }
-    for (class, id) in &derived.forgotten {
-        count(bulk, records::delete_row(transaction, tenant, *class, id, IMPORT)?);
-    }
-    let mut closing = Vec::new();
-    for patch in &derived.closed {
-        closing.extend(records::one(transaction, tenant, patch.class, &patch.id, IMPORT)?.map(|_| patch));
-    }
-    for patch in derived.records.iter().chain(closing) {
-        let record = patched(transaction, tenant, patch)?;
+    for patch in &derived.records {
+        let record = patched(transaction, tenant, patch, patch.is_own(&derived.origin))?;
         count(bulk, records::put_row(transaction, tenant, &record, now)?);
     }
     Ok(())
@@ -158,13 +151,22 @@ fn given_before(transaction: &Transaction<'_>, tenant: &str, origin: &str) -> Re
 
 /// A record of imports with what a resource says of it; what it is silent about stays. What was set by hand is a record
 /// of its own.
-fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch) -> Result<Record, StoreError> {
+fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch, is_own: bool) -> Result<Record, StoreError> {
     let before = records::one(transaction, tenant, patch.class, &patch.id, IMPORT)?;
+    // SECURITY: what somebody else's resource says of an account does not make it known.
+    let is_new = before.is_none();
     let mut members = before.map(|record| record.members).unwrap_or_default();
+    if is_own {
+        // It can be read again.
+        members.remove("closed");
+        if members.get("status").is_some_and(|status| *status == "closed" || *status == "unknown") {
+            members.remove("status");
+        }
+    } else if is_new && patch.class == RecordClass::User {
+        members.insert("status".into(), "unknown".into());
+    }
     for (name, value) in &patch.members {
         match value {
-            // The organization's zone is for those of whom none is known.
-            _ if name == "zone" && members.contains_key(name) => None,
             // SECURITY: they only close a provider's own chart, so one resource less never opens one.
             Value::Array(more) if name == "charts" => {
                 let mut charts = members.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -178,10 +180,12 @@ fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch) -> Result
     }
     let taken = |members| people::record(patch.class, &patch.id, IMPORT, Value::Object(members));
     taken(members.clone()).or_else(|_| {
-        // What was there and what is new do not go together, a start and an earlier end, or more charts of their own
-        // than can be kept.
-        // SECURITY: the account is closed until somebody looks, since what is left of it could be wider.
-        ["start", "end", "charts"].into_iter().for_each(|name| drop(members.remove(name)));
+        // More charts of their own than can be kept.
+        // SECURITY: the account is closed until somebody looks, since what is left out could be opened.
+        if let Some(Value::Array(charts)) = members.get_mut("charts") {
+            charts.truncate(people::CHARTS_MAX);
+        }
+        ["start", "end"].into_iter().for_each(|name| drop(members.remove(name)));
         members.insert("status".into(), "inactive".into());
         taken(members).map_err(|_| StoreError::Unreadable { column: "body" })
     })

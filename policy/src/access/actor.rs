@@ -11,6 +11,8 @@ use crate::types::SubjectKind;
 /// What one source knows of a user or a client.
 #[derive(Debug, Clone)]
 struct Record<'a> {
+    /// it says which charts are theirs, and nothing of whether they are there
+    is_aside: bool,
     active: bool,
     start_ms: Option<u64>,
     end_ms: Option<u64>,
@@ -60,7 +62,7 @@ impl<'a> Actor<'a> {
     }
 
     pub(crate) fn is_unknown(&self) -> bool {
-        self.records.is_empty()
+        self.records.iter().all(|record| record.is_aside)
     }
 
     pub(crate) fn oldest_ms(&self) -> Option<u64> {
@@ -69,7 +71,7 @@ impl<'a> Actor<'a> {
 
     /// Whether they may act in a role now by every record, and until when.
     pub(crate) fn acts(&self, role: &str, now_ms: u64, refusals: &Refusals) -> Result<Option<u64>, Reason> {
-        for record in &self.records {
+        for record in self.records.iter().filter(|record| !record.is_aside) {
             if !record.active {
                 return Err(refusals.not_active);
             }
@@ -113,13 +115,15 @@ impl Record<'_> {
 }
 
 fn record<'a>(value: Value<'_, 'a>) -> Result<Record<'a>, Malformed> {
-    let active = match &*required(value, "status")? {
-        "active" => true,
-        "suspended" | "inactive" | "revoked" => false,
+    let (active, is_aside) = match &*required(value, "status")? {
+        "active" => (true, false),
+        "suspended" | "inactive" | "revoked" => (false, false),
+        "unknown" => (false, true),
         _ => return Err(Malformed),
     };
     let kind = value.get_string("kind")?.map(|kind| Vec::from([kind]));
     Ok(Record {
+        is_aside,
         active,
         start_ms: instant(value, "start_ms")?,
         end_ms: instant(value, "end_ms")?,

@@ -175,9 +175,15 @@ impl<'c> Chart<'c> {
         said.peek().is_some() && said.all(|said| said)
     }
 
-    /// Of each record that knows a birth date.
+    /// Of each birth date that is known, wherever the patient may live: who knows the one need not know the other.
     fn ages(&self, now_ms: u64) -> impl Iterator<Item = Age> {
-        self.records.iter().filter_map(move |record| Some(Age { born: record.born?, offset: record.offset, now_ms }))
+        let mut offsets: Vec<Option<Offset>> =
+            self.records.iter().filter(|record| record.offset.is_some()).map(|record| record.offset).collect();
+        if offsets.is_empty() {
+            offsets.push(None);
+        }
+        let born = self.records.iter().filter_map(|record| record.born);
+        born.flat_map(move |born| offsets.clone().into_iter().map(move |offset| Age { born, offset, now_ms }))
     }
 
     /// Whether the patient is old enough for access of their own, as far as their age is known.

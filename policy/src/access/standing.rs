@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::access::actor::USER;
+use crate::access::actor::{Actor, USER};
 use crate::access::chart::{Chart, Charts};
 use crate::access::known::Width;
 use crate::access::people::People;
@@ -137,16 +137,16 @@ impl People<'_, '_> {
         if self.request.subject.kind != SubjectKind::Provider || self.settings.own_chart_for_providers {
             return Ok(());
         }
-        if self.is_own_chart(chart)? { Ok(Rule::OwnChart.refuse(Reason::OwnChart)?) } else { Ok(()) }
+        if self.is_own_chart(&self.user, chart)? { Ok(Rule::OwnChart.refuse(Reason::OwnChart)?) } else { Ok(()) }
     }
 
-    /// The chart, or one that was merged into it, is the user's own by any record: what names it, or where it went.
-    fn is_own_chart(&self, chart: &Chart<'_>) -> Result<bool, Stop> {
-        if chart.names().iter().any(|name| self.user.may_be(name)) {
+    /// The chart, or one that was merged into it, is a user's own by any record: what names it, or where it went.
+    fn is_own_chart(&self, user: &Actor<'_>, chart: &Chart<'_>) -> Result<bool, Stop> {
+        if chart.names().iter().any(|name| user.may_be(name)) {
             return Ok(true);
         }
         let mut needs = Failures::default();
-        for own in self.user.charts() {
+        for own in user.charts() {
             match self.charts(own, Width::One) {
                 Ok(charts) if charts.survivor(own).is_ok_and(|own| own.patient == chart.patient) => return Ok(true),
                 Ok(_) => {}
@@ -215,7 +215,7 @@ impl People<'_, '_> {
         let end_ms = self.acts(&actor, role, &USER, Some(Reason::UserUnknown)).map_err(|_| refuse())?;
         // What is closed to the delegator is closed to whoever works for them.
         let chart = asking.chart;
-        let own = !self.settings.own_chart_for_providers && chart.names().iter().any(|name| actor.may_be(name));
+        let own = !self.settings.own_chart_for_providers && self.is_own_chart(&actor, chart)?;
         let apart = actor.is_test() != Some(chart.is_test());
         if own || apart || !chart.admits(delegator, asking.now_ms) {
             return Err(refuse());

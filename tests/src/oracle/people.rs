@@ -171,13 +171,6 @@ impl People<'_> {
         is_known && self.is_test_equal(&records) && self.by_identity(&records).is_some()
     }
 
-    /// Whether a delegator's own chart is on a way: where it leads beyond that is not asked.
-    pub fn is_named_own_chart_of(&self, user: &str, way: &[String]) -> bool {
-        let known = self.of(RecordClass::User, user);
-        !self.on("own_chart_for_providers", false)
-            && known.iter().any(|record| strings(record, "charts").iter().any(|chart| way.contains(chart)))
-    }
-
     /// Whether a chart is on a way, or ends where it does.
     fn leads_to(&self, chart: &str, way: &[String]) -> bool {
         way.iter().any(|id| id == chart) || self.survivor(chart).as_ref() == way.last()

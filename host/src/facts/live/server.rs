@@ -71,7 +71,9 @@ impl Server {
     async fn patient(&self, id: &str) -> Result<Known, LiveError> {
         let mut gathered = self.gathered();
         let member = format!("Patient/{id}");
-        let searches: [Search<'_>; 5] = [
+        let searches: [Search<'_>; 6] = [
+            // Whose general practitioner somebody is stands in the chart.
+            ("Patient", vec![("_id", id)]),
             ("CareTeam", vec![("patient", id)]),
             ("Encounter", vec![("patient", id)]),
             ("Appointment", vec![("patient", id)]),
@@ -80,6 +82,8 @@ impl Server {
         ];
         self.searches(&searches, &mut gathered).await?;
         gathered.whole("about a patient")?;
+        // The chart itself is asked for by itself.
+        gathered.known.records.clear();
         Ok(gathered.about(|row| row.patient == id))
     }
 
@@ -230,11 +234,16 @@ impl Gathered<'_> {
     }
 
     /// What a resource says.
-    fn take(&mut self, Derived { relationships, records, .. }: Derived) {
+    fn take(&mut self, Derived { origin, relationships, records }: Derived) {
         let valid = relationships.into_iter().filter(|row| crate::store::validate::relationship(row).is_ok());
         self.known.relationships.extend(valid.map(|row| Relationship { source: SOURCE.into(), ..row }));
         for patch in records {
+            let is_own = patch.is_own(&origin);
             let mut members = patch.members;
+            if !is_own && patch.class == RecordClass::User {
+                // SECURITY: what somebody else's resource says of an account does not make it known.
+                members.insert("status".into(), "unknown".into());
+            }
             members.insert("as_of".into(), Value::String(self.read.to_rfc3339()));
             match people::record(patch.class, &patch.id, SOURCE, Value::Object(members)) {
                 Ok(record) => self.known.records.push(record),

@@ -36,7 +36,17 @@ impl People<'_> {
     /// How a patient stands to an age; `None` where no record has a birth date.
     pub(super) fn age(&self, records: &[&Record], years: u64) -> Option<Standpoint> {
         let now = i128::from(self.now.0);
-        let told: Vec<Reached> = records.iter().filter_map(|record| self.reached_age(record, years)).collect();
+        // A birth date is one in every place somebody says that they live; in none, it is anywhere.
+        let mut zones: Vec<Option<&str>> = records
+            .iter()
+            .filter_map(|record| record.members.get("zone").and_then(Value::as_str))
+            .map(Some)
+            .collect();
+        if zones.is_empty() {
+            zones.push(None);
+        }
+        let pairs = records.iter().flat_map(|record| zones.iter().map(move |zone| (record, *zone)));
+        let told: Vec<Reached> = pairs.filter_map(|(record, zone)| self.reached_age(record, zone, years)).collect();
         let turns = told.iter().map(|one| {
             let at = u64::try_from(one.earliest).ok().map(Millis);
             earlier(at, one.clocks_change)
@@ -48,10 +58,10 @@ impl People<'_> {
         })
     }
 
-    fn reached_age(&self, record: &Record, years: u64) -> Option<Reached> {
+    fn reached_age(&self, record: &Record, zone: Option<&str>, years: u64) -> Option<Reached> {
         let born = record.members.get("birth_date").and_then(Value::as_str)?;
         let (first, last) = days(born);
-        let (ahead, behind, clocks_change) = match record.members.get("zone").and_then(Value::as_str) {
+        let (ahead, behind, clocks_change) = match zone {
             None => (AHEAD_MS, BEHIND_MS, None),
             Some(zone) => {
                 let zone = TimeZone::get(zone).unwrap();

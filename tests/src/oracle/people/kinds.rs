@@ -173,7 +173,7 @@ impl People<'_> {
             return None;
         }
         let is_closed = self.is_restricted_for(delegator, asked.records)
-            || self.is_named_own_chart_of(delegator, asked.way)
+            || self.is_own_chart_of(delegator, asked.way)
             || is_test(&known) != is_test(asked.records);
         if is_closed {
             return None;
