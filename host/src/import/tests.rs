@@ -221,7 +221,7 @@ fn what_a_person_links_does_not_become_known_by_it() {
     let person = json!({ "resourceType": "Person", "id": "1", "link": [
         { "target": { "reference": "Practitioner/12" } }, { "target": { "reference": "Patient/5" } },
     ] });
-    bench.import("a.ndjson", &lines(&[person.clone()]));
+    bench.import("a.ndjson", &lines(std::slice::from_ref(&person)));
     assert_eq!(bench.user("Practitioner/12"), json!({ "status": "unknown", "charts": ["5"] }));
     let practitioner = json!({ "resourceType": "Practitioner", "id": "12" });
     bench.import("b.ndjson", &lines(&[practitioner]));

@@ -68,7 +68,10 @@ fn a_patch_says_which_kind_it_is() {
     let body = json!({ "subject": alice(), "action": action("patch"), "resource": resource });
     assert!(refused(&body).starts_with("action.properties.headers.content-type: "));
     let headers = json!({ "Content-Type": "application/json-patch+json" });
-    assert!(!decided(&with(&body, "/action/properties/headers", headers)).0);
+    let body = with(&body, "/action/properties/headers", headers);
+    assert!(decided(&body).0);
+    let moved = json!([{ "op": "replace", "path": "/subject/reference", "value": "Patient/999" }]);
+    assert!(!decided(&with(&body, "/resource/properties/content", moved)).0, "what comes of it is judged");
 }
 
 #[test]

@@ -37,11 +37,8 @@ impl People<'_> {
     pub(super) fn age(&self, records: &[&Record], years: u64) -> Option<Standpoint> {
         let now = i128::from(self.now.0);
         // A birth date is one in every place somebody says that they live; in none, it is anywhere.
-        let mut zones: Vec<Option<&str>> = records
-            .iter()
-            .filter_map(|record| record.members.get("zone").and_then(Value::as_str))
-            .map(Some)
-            .collect();
+        let mut zones: Vec<Option<&str>> =
+            records.iter().filter_map(|record| record.members.get("zone").and_then(Value::as_str)).map(Some).collect();
         if zones.is_empty() {
             zones.push(None);
         }
