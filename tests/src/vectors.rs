@@ -31,7 +31,7 @@ pub use native::decide as natively;
 /// URL of the base every vector is about.
 pub const BASE: &str = "https://ehr.example/fhir";
 /// Policy calls of one decision at the most, as the host has it.
-pub(crate) const ROUNDS_MAX: u32 = 3;
+pub(crate) const ROUNDS_MAX: u32 = 4;
 /// Vectors about grants, which are of another shape.
 pub const GRANTS_FILE: &str = "grants.jsonl";
 

@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use chartgate_tests::host::requests;
 use chartgate_tests::host::{Answer, EHR, Guest, Host, PLAIN, World};
 use serde_json::{Value, json};
 
@@ -234,6 +235,9 @@ fn a_binding_stands_for_the_request_it_was_given_for() {
     let mut would = searched("user/Observation.rs", vec![])["decide"].clone();
     would["simulate"] = json!(true);
     assert!(host.decide_as(EHR, &would).json().get("binding").is_none());
+    // Nothing comes after a plain read.
+    let plain = host.decide_as(EHR, &requests::read());
+    assert_eq!((plain.verdict().0.as_str(), plain.json().get("binding")), ("permit", None), "{}", plain.text);
 }
 
 // D03: a policy swapped between the permit and the answer: both are judged by the release that permitted.

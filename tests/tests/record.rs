@@ -147,7 +147,6 @@ fn questions() -> Vec<Value> {
     ] {
         all.push(without(&asking("GET", url, None), "/stored"));
     }
-    all.push(without(&asking("POST", "/", Some(json!({ "resourceType": "Bundle", "type": "batch" }))), "/stored"));
     all
 }
 

@@ -81,8 +81,9 @@ impl Binder {
         release: &str,
         asked: &RequestBody,
         request: &DecisionRequest,
+        has_to_be_filtered: bool,
     ) -> Option<String> {
-        if request.simulate || !reads(request) {
+        if request.simulate || !returns(request, has_to_be_filtered) {
             return None;
         }
         let longest = request.now.plus_ms(LIFE_MS);
@@ -127,11 +128,12 @@ impl Binder {
     }
 }
 
-/// Whether an answer may come in pages, or be filtered.
-fn reads(request: &DecisionRequest) -> bool {
+/// Whether an answer is looked at again: it may come in pages, or is one resource that has to be filtered.
+fn returns(request: &DecisionRequest, has_to_be_filtered: bool) -> bool {
     use Interaction::{HistoryInstance, HistorySystem, HistoryType, Operation, Read, SearchSystem, SearchType, Vread};
     match request.request.interaction {
-        Read | Vread | HistoryInstance | HistoryType | HistorySystem | SearchType | SearchSystem => true,
+        HistoryInstance | HistoryType | HistorySystem | SearchType | SearchSystem => true,
+        Read | Vread => has_to_be_filtered,
         Operation => request.request.method == Method::Get,
         _ => false,
     }

@@ -65,7 +65,8 @@ pub(super) async fn decide(
             let is_permit = matches!(answer.verdict, Verdict::Permit(_));
             let mut told = AnswerBody::of(*answer, &request);
             if let (true, Some(asked), Some(binder)) = (is_permit, asked, &state.binder) {
-                told.binding = binder.bind(&caller.name, &digest, &asked, &request);
+                let filtered = told.obligations.iter().any(|obligation| obligation.is(RESPONSE_FILTER));
+                told.binding = binder.bind(&caller.name, &digest, &asked, &request, filtered);
             }
             Ok(([(POLICY_HEADER, digest)], Json(told)).into_response())
         }

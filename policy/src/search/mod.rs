@@ -186,7 +186,10 @@ impl<'a> Walk<'_, 'a> {
         match self.people.circle(self.settings.narrowing_patients_max, &mut self.trace)? {
             Circle::Unbounded => Ok(Patients::Unbounded),
             Circle::Patients(patients) if patients.is_empty() => Err(Reason::NoRelationship.into()),
-            Circle::Patients(patients) => self.with_charts_left(clause, patients),
+            Circle::Patients(patients) => {
+                self.people.use_whole_list();
+                self.with_charts_left(clause, patients)
+            }
         }
     }
 

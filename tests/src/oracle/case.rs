@@ -23,7 +23,7 @@ use super::{Narrowed, Opinion};
 /// URL of the base every case is about.
 pub const BASE: &str = "https://ehr.example/fhir";
 /// Policy calls of one decision at the most, as the host has it.
-const ROUNDS_MAX: u32 = 3;
+const ROUNDS_MAX: u32 = 4;
 /// Stands in for a client without a user while the body is read: the policy judges it, not the wire.
 const STAND_IN: &str = "Patient/stand-in";
 

@@ -40,8 +40,8 @@ pub struct AnswerBody {
     /// of a batch or a transaction, what is decided of each entry, in order
     #[serde(skip_serializing_if = "Option::is_none")]
     entries: Option<Vec<EntryBody>>,
-    /// of a permitted read or search: to be sent along with its answer to `/v1/filter`, and with requests for its next
-    /// pages
+    /// of a permitted search, history or read to be filtered: to be sent along with its answer to `/v1/filter`, and with
+    /// requests for its next pages
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::http) binding: Option<String>,
 }
