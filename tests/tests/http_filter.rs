@@ -269,6 +269,34 @@ fn an_answer_is_judged_by_the_release_that_permitted_its_request_and_by_the_fact
 }
 
 #[test]
+fn of_one_resource_that_is_hidden_there_is_no_answer() {
+    let history = |entries: Vec<Value>| {
+        let mut body = searched("user/Observation.rs", vec![]);
+        body["decide"]["request"]["url"] = json!("/Observation/2/_history");
+        body["bundle"] = json!({ "resourceType": "Bundle", "type": "history", "entry": entries });
+        filter(&body)
+    };
+    let version =
+        |patient: &str| json!({ "resource": observation("2", patient), "request": { "method": "PUT", "url": "x" } });
+    let hidden = history(vec![version("999")]).json();
+    assert_eq!((&hidden["denial"]["status"], hidden.get("bundle")), (&json!(404), None), "{hidden}");
+    let partly = history(vec![version("123"), version("999")]).json();
+    assert_eq!((&partly["removed"], partly.get("denial")), (&json!(1), None), "{partly}");
+    let nothing = history(vec![]).json();
+    assert!(nothing.get("denial").is_none() && nothing["bundle"].is_object(), "{nothing}");
+}
+
+#[test]
+fn an_answer_without_a_body_cannot_be_filtered() {
+    let asked = |method: &str| {
+        let mut body = searched("user/Observation.rs", vec![])["decide"].clone();
+        body["request"] = json!({ "method": method, "url": "/Observation/2/_history" });
+        shared().1.decide_as("gate-key", &body).verdict().0
+    };
+    assert_eq!((asked("GET"), asked("HEAD")), ("permit".into(), "deny".into()));
+}
+
+#[test]
 fn a_link_to_another_page_is_followed_by_whom_it_was_given_to() {
     let host = &shared().1;
     let (_, binding) = bound(host, "gate-key");
@@ -287,7 +315,16 @@ fn a_link_to_another_page_is_followed_by_whom_it_was_given_to() {
     let bad = (400, "binding".to_owned());
     assert_eq!(page(&|body| body["subject"]["scope"] = json!("user/*.rs")).problem(), bad, "another token");
     assert_eq!(page(&|body| body["subject"]["patient"] = json!("123")).problem(), bad);
-    assert_eq!(page(&|body| body["request"]["method"] = json!("POST")).problem(), bad);
+    let not_a_get = page(&|body| body["request"]["method"] = json!("POST"));
+    assert_eq!(not_a_get.problem(), (400, "request.method".into()));
+    // What is no page but does something, or is answered later.
+    for (name, value) in [("x-http-method-override", "DELETE"), ("prefer", "respond-async"), ("accept", "text/xml")] {
+        let answer = page(&|body| body["request"]["headers"] = json!({ name: value }));
+        assert_eq!(answer.problem(), (400, format!("request.headers.{name}")));
+    }
+    for url in ["/Observation/2?_method=DELETE", "/$export", "/Patient/2/$everything", "/Observation?_format=xml"] {
+        assert_eq!(page(&|body| body["request"]["url"] = json!(url)).problem(), (400, "request.url".into()), "{url}");
+    }
     assert_eq!(page(&|body| body["obligations"] = json!(["search-narrowing"])).problem(), (400, "obligations".into()));
     for url in ["https://other.example/fhir?_getpages=1", "/Patient/../x", "/a%2Fb"] {
         assert_eq!(page(&|body| body["request"]["url"] = json!(url)).problem(), (400, "request.url".into()), "{url}");

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::filter::keep_possible;
 use crate::patch;
 
 /// Why an entry is no request that could be decided.
@@ -235,6 +236,8 @@ pub(super) fn decision(bundle: &DecisionRequest, request: FhirRequest) -> Decisi
     };
     let stored: Vec<_> = bundle.stored.iter().filter(|stored| of_target(&stored.key)).cloned().collect();
     patch::put_result(&mut request, &stored);
+    let mut obligations = bundle.obligations.clone();
+    keep_possible(&mut obligations, &request);
     DecisionRequest {
         tenant: bundle.tenant.clone(),
         base: bundle.base.clone(),
@@ -243,7 +246,7 @@ pub(super) fn decision(bundle: &DecisionRequest, request: FhirRequest) -> Decisi
         stored,
         relationships: bundle.relationships.clone(),
         records: bundle.records.clone(),
-        obligations: bundle.obligations.clone(),
+        obligations,
         pin: bundle.pin.clone(),
         explain: bundle.explain,
         now: bundle.now,

@@ -86,7 +86,7 @@ pub(super) fn encounter(encounter: &Resource<'_>) -> Result<Vec<Relationship>, R
 }
 
 pub(super) fn appointment(appointment: &Resource<'_>) -> Result<Vec<Relationship>, Reject> {
-    const COUNT: [&str; 5] = ["booked", "arrived", "fulfilled", "checked-in", "pending"];
+    const COUNT: [&str; 4] = ["booked", "arrived", "fulfilled", "checked-in"];
     if !COUNT.contains(&appointment.status()?) {
         return Ok(Vec::new());
     }
@@ -104,13 +104,20 @@ pub(super) fn appointment(appointment: &Resource<'_>) -> Result<Vec<Relationship
         if text(participant, "status")? == Some("declined") {
             continue;
         }
+        let own = period(participant.get("period"), appointment.reading)?;
+        let Some(when) = within(when, own) else { continue };
         match appointment.local(participant.get("actor")) {
-            Some(("Patient", id)) => patients.push(id),
-            _ => users.extend(provider(appointment, participant.get("actor"))),
+            Some(("Patient", id)) => patients.push((id, when)),
+            _ => users.extend(provider(appointment, participant.get("actor")).map(|user| (user, when))),
         }
     }
-    let pairs = patients.iter().flat_map(|patient| users.iter().map(move |user| (user, *patient)));
-    Ok(merged(pairs.map(|(user, patient)| given(user, patient, "appointment", appointment, when)).collect()))
+    let mut all = Vec::new();
+    for (patient, theirs) in &patients {
+        for (user, own) in &users {
+            all.extend(within(*theirs, *own).map(|when| given(user, patient, "appointment", appointment, when)));
+        }
+    }
+    Ok(merged(all))
 }
 
 /// A panel: a group of actual people that a provider manages.

@@ -154,6 +154,10 @@ pub fn derive(value: &Value, reading: &Reading) -> Result<Derived, Reject> {
     if is_modified(value) {
         return Err(Reject::Unsupported("modifierExtension"));
     }
+    // FHIR R4, Resource, section 2.26.3.2: rules that are not known here could do the same.
+    if value.get("implicitRules").is_some() {
+        return Err(Reject::Unsupported("implicitRules"));
+    }
     let origin = resource.origin();
     let (relationships, records) = match resource.kind {
         "Appointment" => (care::appointment(&resource)?, Vec::new()),

@@ -138,5 +138,6 @@ pub(super) fn instant(text: &str, late: bool, reading: &Reading) -> Option<Milli
     let (first, next) = people::partial_date(text)?;
     let date = if late { next } else { first };
     let midnight = reading.zone.to_timestamp(date.to_datetime(jiff::civil::Time::midnight())).ok()?;
-    u64::try_from(midnight.as_millisecond()).ok().map(Millis)
+    // Times here begin in 1970: what was before that began then, and has ended.
+    Some(Millis(u64::try_from(midnight.as_millisecond()).unwrap_or(0)))
 }

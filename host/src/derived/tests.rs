@@ -164,6 +164,7 @@ fn an_encounter_counts_from_its_start_for_those_who_take_part() {
         (json!({ "status": "finished" }), "period.end"),
         (json!({ "status": "planned" }), "period.end"),
         (json!({ "modifierExtension": [] }), "modifierExtension"),
+        (json!({ "implicitRules": "https://ehr.example/rules" }), "implicitRules"),
         (json!({ "period": { "start": "2026-02-02", "end": "2026-01-01" } }), "period"),
     ] {
         let error = derived(with(&encounter, more)).unwrap_err();
@@ -214,10 +215,32 @@ fn an_appointment_ties_its_patients_to_its_people() {
     });
     let row = "Practitioner/12 123 appointment 2026-12-01T09:00:00Z 2026-12-01T09:30:00Z";
     assert_eq!(related(appointment.clone()), [row]);
-    for status in ["cancelled", "noshow", "proposed", "entered-in-error", "waitlist"] {
+    for status in ["cancelled", "noshow", "proposed", "pending", "entered-in-error", "waitlist"] {
         assert_eq!(related(with(&appointment, json!({ "status": status }))), [""; 0], "{status}");
     }
     assert!(derived(with(&appointment, json!({ "end": "2026-12-01T09:00:00Z" }))).unwrap_err().contains("end"));
+    // Who was to come for a part of it, or another day.
+    let during = |period: Value| {
+        let of = |actor: &str| json!({ "actor": { "reference": actor }, "status": "accepted" });
+        let their = with(&of("Practitioner/12"), json!({ "period": period }));
+        related(with(&appointment, json!({ "participant": [of("Patient/123"), their] })))
+    };
+    let part = "Practitioner/12 123 appointment 2026-12-01T09:00:00Z 2026-12-01T09:10:00Z";
+    assert_eq!(during(json!({ "end": "2026-12-01T09:10:00Z" })), [part]);
+    assert_eq!(during(json!({ "end": "2026-10-05" })), [""; 0]);
+}
+
+#[test]
+fn what_was_before_1970_began_then() {
+    let since = |period: Value| {
+        derived(json!({ "resourceType": "RelatedPerson", "id": "5", "patient": { "reference": "Patient/123" },
+            "period": period }))
+    };
+    let members = |period: Value| since(period).unwrap().records.remove(0).members;
+    assert_eq!(members(json!({ "start": "1965-03-01" }))["start"], "1970-01-01T00:00:00Z");
+    assert_eq!(members(json!({ "start": "1970-01-02" }))["start"], "1970-01-02T05:00:00Z");
+    let over = members(json!({ "start": "1965", "end": "1967" }));
+    assert!(over["end"].as_str().unwrap().starts_with("1970-01-01T00:00:00"), "{over:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 pub mod bundle;
 pub mod responses;
 
-use chartgate_model::{Basis, DecisionRequest, FilterOutcome, Item};
+use chartgate_model::{Basis, DecisionRequest, FhirRequest, FilterOutcome, Item, Method};
 use chartgate_runtime::release::Release;
 use chartgate_runtime::sha256;
 
@@ -16,6 +16,8 @@ use crate::audit::{InputRecord, ReleaseRecord};
 use crate::decide::{Answer, Asked, Decider, Evidence, ROUNDS_MAX};
 use crate::facts;
 
+/// The obligation that asks for all this.
+pub const RESPONSE_FILTER: &str = "response-filter";
 /// The most resources of one policy call.
 const CHUNK_ITEMS: usize = 256;
 /// The most bytes of one policy call; what is larger by itself cannot be judged.
@@ -40,6 +42,14 @@ pub enum Filtered {
         /// stable code
         reason: String,
     },
+}
+
+/// Leave out what no caller can do for a request: an answer without a body has nothing to be filtered, and its headers
+/// tell of all of it.
+pub fn keep_possible(obligations: &mut Vec<String>, request: &FhirRequest) {
+    if request.method == Method::Head {
+        obligations.retain(|id| id != RESPONSE_FILTER);
+    }
 }
 
 impl Decider {

@@ -164,6 +164,11 @@ impl BoundRequest {
         }
     }
 
+    /// relative to the base, or absolute under it
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// As it was asked, without credentials.
     pub(super) fn asked(&self) -> RequestBody {
         let Self { method, url, headers, body } = self.clone();

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::config::Limits;
 use crate::decide::Verdict;
+use crate::filter::RESPONSE_FILTER;
 use crate::http::State;
 use crate::http::binding::BoundSubject;
 use crate::http::json;
@@ -19,7 +20,6 @@ use crate::http::problem::Problem;
 use crate::http::wire::{AnswerBody, Context, DEPTH_MAX, Decidable, DecideBody, ObligationBody, RequestBody};
 
 /// The obligation to have every resource of an answer judged.
-const RESPONSE_FILTER: &str = "response-filter";
 
 /// May this FHIR interaction happen?
 #[utoipa::path(post, path = "/v1/decide", tag = "decisions", request_body = DecideBody,
@@ -77,7 +77,8 @@ pub(super) async fn decide(
 /// A link of an answer, followed: to a place only the FHIR server knows the meaning of. The request the answer was for is
 /// decided anew, for whoever follows the link.
 ///
-/// SECURITY: the link may be another answer's. So nothing of the page leaves that was not judged.
+/// SECURITY: the link may be another answer's, or no link at all. So nothing is asked for that could do more than read,
+/// and nothing of the page leaves that was not judged.
 async fn next_page(
     state: &State,
     context: &Context<'_>,
@@ -90,10 +91,10 @@ async fn next_page(
     if !same(&body.tenant, &bound.tenant) || !same(&body.fhir, &bound.fhir) {
         return Err(wrong("was made for another tenant or base"));
     }
-    if body.simulate || body.request.method != "GET" || body.request.body.is_some() {
-        return Err(wrong("is for the pages of an answer, which are asked for by GET, and not in a simulation"));
+    if body.simulate {
+        return Err(wrong("is for the pages of an answer, and not for a simulation"));
     }
-    context.is_below_base(&body)?;
+    context.check_page(&body, bound.request.url())?;
     let credentials = body.request.headers.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
     body.request = RequestBody { headers: credentials.collect(), ..RequestBody::default() };
     let asked = bound.request.asked();

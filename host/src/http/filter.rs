@@ -8,16 +8,16 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use chartgate_model::{Basis, DecisionRequest, Item, ItemMode};
+use chartgate_model::{Basis, DecisionRequest, Interaction, Item, ItemMode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::batch::{self, BundleAnswer, EntryAnswer};
 use crate::decide::{Answer, Asked, Decider, Verdict};
-use crate::filter::Filtered;
 use crate::filter::bundle::{Bundle, BundleError};
 use crate::filter::responses::{Left, Responses};
+use crate::filter::{Filtered, RESPONSE_FILTER};
 use crate::http::State;
 use crate::http::decide::read;
 use crate::http::json;
@@ -76,6 +76,12 @@ impl Given {
             (Some(bundle), None) => Ok(Self::Bundle(bundle)),
             (None, Some(resource)) => Ok(Self::Resource(resource)),
             _ => Err(Problem::member("bundle", "exactly one of `bundle` and `resource` has to be there")),
+        }
+    }
+
+    fn content(self) -> Box<RawValue> {
+        match self {
+            Self::Bundle(raw) | Self::Resource(raw) => raw,
         }
     }
 }
@@ -223,12 +229,29 @@ async fn one_response(
         (Some(raw), _) => Given::Resource(raw.to_owned()),
     };
     let request = batch::request_of(asked, request);
+    if is_plain(&request, answer) {
+        return Ok((Left::Content(given.content()), 0));
+    }
     let FilterAnswer { bundle, resource, removed, denial, .. } = filtered(judge, &request, answer, &given).await?;
     let left = match (bundle.or(resource), denial) {
         (Some(content), None) => Left::Content(content),
+        // What was written was written, whether or not its writer may see it.
+        _ if writes(&request) => Left::Done,
         (_, denial) => denied(&denial.unwrap_or_else(Denial::unavailable)),
     };
     Ok((left, removed))
+}
+
+/// Whether what is answered is nobody's, and may leave as it would alone: terminology, what the server can do.
+fn is_plain(request: &DecisionRequest, answer: &Answer) -> bool {
+    let Verdict::Permit(permit) = &answer.verdict else { return false };
+    matches!(request.request.interaction, Interaction::Capabilities | Interaction::Operation)
+        && permit.obligations().iter().all(|obligation| obligation.id != RESPONSE_FILTER)
+}
+
+fn writes(request: &DecisionRequest) -> bool {
+    use Interaction::{Create, Delete, Patch, Update};
+    matches!(request.request.interaction, Create | Update | Patch | Delete)
 }
 
 /// Of which type a resource is.
@@ -252,6 +275,17 @@ pub(crate) fn no_simulation(request: &DecisionRequest) -> Result<(), Problem> {
         true => Err(Problem::member("decide.simulate", "an answer that leaves is no simulation")),
         false => Ok(()),
     }
+}
+
+/// Whether a request is for one resource: its history, or an operation on it.
+fn is_of_one(request: &DecisionRequest) -> bool {
+    let asked = &request.request;
+    matches!(asked.interaction, Interaction::HistoryInstance | Interaction::Operation) && asked.id.is_some()
+}
+
+/// Whether there was something, and nothing of it is left.
+fn is_empty(verdicts: &[Option<String>]) -> bool {
+    !verdicts.is_empty() && verdicts.iter().all(Option::is_some)
 }
 
 /// The answer to one request that is permitted.
@@ -280,6 +314,10 @@ pub(crate) async fn filtered(
         policy: PolicyStamp::of(&answer.release),
     };
     match (judge.decider.filter(&asked, answer, &items).await, taken) {
+        // SECURITY: of one resource that is hidden there is no answer, as there is none of one that is absent.
+        (Filtered::Verdicts(verdicts), Taken::Bundle(_)) if is_of_one(request) && is_empty(&verdicts) => {
+            answered.denial = Some(Denial::of(Basis::Content, "hidden"));
+        }
         (Filtered::Verdicts(verdicts), Taken::Bundle(bundle)) => {
             let kept = verdicts.iter().map(Option::is_none);
             let (bundle, removed) = bundle.without(kept).map_err(|_| cannot_be_written())?;

@@ -7,7 +7,7 @@ mod answer;
 mod content;
 pub(super) mod facts;
 
-use chartgate_model::parse::{RawRequest, is_below, parse};
+use chartgate_model::parse::{RawRequest, check_page, parse};
 use chartgate_model::{
     DecisionRequest, FhirBase, FhirRequest, Interaction, Millis, ReleasePin, Stored, Subject, SubjectKind,
 };
@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use crate::break_glass;
+use crate::filter::keep_possible;
 use crate::http::binding::Bound;
 use crate::http::caller::Caller;
 use crate::http::json;
@@ -206,7 +207,8 @@ impl Context<'_> {
         let given = body.facts.unwrap_or_default();
         let relationships = relationships(given.relationships)?;
         let records = records(given.patients, given.users, given.clients)?;
-        let DecideBody { obligations, explain, simulate, .. } = body;
+        let DecideBody { mut obligations, explain, simulate, .. } = body;
+        keep_possible(&mut obligations, &request);
         let base = base.clone();
         let request = DecisionRequest {
             tenant,
@@ -226,10 +228,15 @@ impl Context<'_> {
         Ok(Decidable::Request(Box::new(request)))
     }
 
-    /// The URL is one of the FHIR server's, whatever it means there.
-    pub(super) fn is_below_base(&self, body: &DecideBody) -> Result<(), Problem> {
+    /// The request can only be for a page of the answer to another.
+    pub(super) fn check_page(&self, body: &DecideBody, of: &str) -> Result<(), Problem> {
         let base = self.base(body.fhir.as_deref())?;
-        is_below(&body.request.url, base).map_err(|error| Problem::member(error.member(), error.to_string()))
+        let RequestBody { method, url, headers, body: content } = &body.request;
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let content = content.as_deref().map(|raw| raw.get().as_bytes());
+        let raw = RawRequest { method, url, headers: &headers, body: content };
+        let checked = check_page(&raw, of, base, &self.limits.parse());
+        checked.map_err(|error| Problem::member(error.member(), error.to_string()))
     }
 
     /// The request that a binding was made for, to be decided anew.

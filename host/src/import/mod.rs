@@ -10,7 +10,7 @@ mod rejects;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use chartgate_model::strict;
+use chartgate_model::{Relationship, strict};
 use serde_json::Value;
 
 use crate::derived::{Derived, Patch, Reading, Reject, TYPES, derive, origin};
@@ -28,6 +28,8 @@ const CHUNK_LINES: usize = 1_000;
 /// Events that ended longer ago than this are not taken over: no window a release could reasonably have reaches them,
 /// and they would fill the list of who worked here for years.
 const PAST_MS: u64 = 400 * 24 * 60 * 60 * 1_000;
+/// Kinds of relationships that events give.
+const EVENTS: [&str; 2] = ["appointment", "encounter"];
 /// Nesting of a resource.
 const DEPTH_MAX: usize = 96;
 
@@ -213,7 +215,9 @@ impl Import<'_> {
                 Ok(mut derived) => {
                     progress.resources += 1;
                     let oldest = (self.edge.now)().0.saturating_sub(PAST_MS);
-                    derived.relationships.retain(|given| given.end.is_none_or(|end| end.0 >= oldest));
+                    let is_past = |given: &Relationship| given.end.is_some_and(|end| end.0 < oldest);
+                    // A grant that has ended says so for ever.
+                    derived.relationships.retain(|given| !(EVENTS.contains(&&*given.kind) && is_past(given)));
                     chunk.push(derived);
                 }
                 Err(reason) => {

@@ -287,7 +287,15 @@ fn what_ended_long_ago_is_not_taken_over() {
             "participant": [{ "individual": { "reference": "Practitioner/12" } }] })
     };
     bench.import("a.ndjson", &lines(&[ended("1", "2001-02-01"), ended("2", "2100-01-01")]));
-    assert_eq!(bench.rows(), ["Practitioner/12 1 encounter Encounter/2 active"]);
+    // A grant of a Consent that has ended is a statement, and stays one.
+    let grant = json!({ "resourceType": "Consent", "id": "7", "status": "active", "patient": { "reference": "Patient/1" },
+        "scope": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy" }] },
+        "provision": { "type": "permit", "period": { "start": "2001-01-01", "end": "2001-02-01" }, "actor": [{
+            "role": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "GUARD" }] },
+            "reference": { "reference": "RelatedPerson/5" } }] } });
+    bench.import("b.ndjson", &lines(&[grant]));
+    let expected = ["Practitioner/12 1 encounter Encounter/2 active", "RelatedPerson/5 1 guardian Consent/7 active"];
+    assert_eq!(bench.rows(), expected);
 }
 
 #[test]

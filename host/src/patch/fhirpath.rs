@@ -3,8 +3,7 @@
 
 use serde_json::{Map, Value};
 
-/// Operations one patch may have.
-const OPERATIONS_MAX: usize = 1_000;
+use super::{DEPTH_MAX, OPERATIONS_MAX};
 
 /// What a resource would be afterwards.
 pub(super) fn apply(mut resource: Value, parameters: &Value) -> Option<Value> {
@@ -55,6 +54,9 @@ impl<'a> Operation<'a> {
 
 fn one(resource: &mut Value, operation: &Operation<'_>) -> Option<()> {
     let steps = steps(operation.text("path")?, resource.get("resourceType")?.as_str()?)?;
+    if steps.len() > DEPTH_MAX {
+        return None;
+    }
     match operation.text("type")? {
         "add" => {
             let (kind, value) = operation.value?;

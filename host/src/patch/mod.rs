@@ -7,7 +7,15 @@ mod fhirpath;
 mod tests;
 
 use chartgate_model::{FhirRequest, Interaction, Stored};
+use json_patch::PatchOperation;
 use serde_json::Value;
+
+/// Operations one patch may have.
+const OPERATIONS_MAX: usize = 1_000;
+/// Bytes of a resource and all that is done to it.
+const BYTES_MAX: usize = 4 << 20;
+/// Nesting of what comes of a patch.
+const DEPTH_MAX: usize = 64;
 
 /// What comes of a patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +30,12 @@ pub struct Patched {
 /// a `Parameters` resource, to the resource that is stored.
 pub fn apply(stored: &[u8], patch: &[u8]) -> Patched {
     let parsed = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
+    let bytes = stored.len();
     let (Some(stored), Some(patch)) = (parsed(stored), parsed(patch)) else {
         return Patched { result: None, tests: true };
     };
     let tests = tests(&patch);
-    let result = if patch.is_array() { by_json_patch(stored, patch) } else { fhirpath::apply(stored, &patch) };
+    let result = if patch.is_array() { by_json_patch(stored, bytes, patch) } else { fhirpath::apply(stored, &patch) };
     let result = result.and_then(|resource| serde_json::to_vec(&resource).ok());
     Patched { result, tests }
 }
@@ -53,8 +62,44 @@ fn tests(patch: &Value) -> bool {
     operations.iter().any(|operation| operation.get("op").and_then(Value::as_str).is_none_or(|op| op == "test"))
 }
 
-fn by_json_patch(mut resource: Value, patch: Value) -> Option<Value> {
-    let patch: json_patch::Patch = serde_json::from_value(patch).ok()?;
-    json_patch::patch(&mut resource, &patch).ok()?;
+/// `bytes`: of the resource.
+fn by_json_patch(mut resource: Value, bytes: usize, patch: Value) -> Option<Value> {
+    let json_patch::Patch(operations) = serde_json::from_value(patch).ok()?;
+    if operations.len() > OPERATIONS_MAX {
+        return None;
+    }
+    let mut room = BYTES_MAX.checked_sub(bytes)?;
+    for operation in &operations {
+        room = room.checked_sub(growth(operation, &resource)?)?;
+        json_patch::patch(&mut resource, std::slice::from_ref(operation)).ok()?;
+    }
     Some(resource)
+}
+
+/// Bytes that an operation may add.
+///
+/// SECURITY: a resource that is copied into itself doubles. A few such operations would fill any memory, or nest deeper
+/// than any stack holds.
+fn growth(operation: &PatchOperation, resource: &Value) -> Option<usize> {
+    let (value, path) = match operation {
+        PatchOperation::Add(add) => (&add.value, &add.path),
+        PatchOperation::Replace(replace) => (&replace.value, &replace.path),
+        PatchOperation::Copy(copy) => (resource.pointer(copy.from.as_str())?, &copy.path),
+        PatchOperation::Move(moved) => (resource.pointer(moved.from.as_str())?, &moved.path),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => return Some(0),
+    };
+    weight(value, DEPTH_MAX.checked_sub(path.count())?)
+}
+
+/// Bytes of a value, more or less; `None` where it is deeper than `depth`.
+fn weight(value: &Value, depth: usize) -> Option<usize> {
+    let below = || depth.checked_sub(1);
+    match value {
+        Value::Array(items) => items.iter().try_fold(2, |sum, item| Some(sum + 1 + weight(item, below()?)?)),
+        Value::Object(members) => {
+            members.iter().try_fold(2, |sum, (name, member)| Some(sum + name.len() + 4 + weight(member, below()?)?))
+        }
+        Value::String(text) => Some(text.len() + 2),
+        Value::Number(_) | Value::Bool(_) | Value::Null => Some(8),
+    }
 }

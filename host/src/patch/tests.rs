@@ -34,6 +34,33 @@ fn a_json_patch_is_applied_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_resource_that_is_copied_into_itself_does_not_grow_without_bound() {
+    let copies = |count: usize, path: &dyn Fn(usize) -> String| {
+        let copy = |n| json!({ "op": "copy", "from": "", "path": path(n) });
+        after(&json!((0..count).map(copy).collect::<Vec<_>>()))
+    };
+    // Wide: each doubles it.
+    assert!(copies(4, &|n| format!("/x{n}")).is_some());
+    assert_eq!(copies(40, &|n| format!("/x{n}")), None);
+    // Deep: each doubles how deep it is.
+    assert!(copies(4, &|n| "/x".repeat(1 << n)).is_some());
+    assert_eq!(copies(30, &|n| "/x".repeat(1 << n.min(12))), None);
+    // The same, step by step, and by what is added.
+    let grow = |count: usize| {
+        let add = |n: usize| json!({ "op": "add", "path": "/x".repeat(n), "value": {} });
+        after(&json!((1..=count).map(add).collect::<Vec<_>>()))
+    };
+    assert!(grow(64).is_some());
+    assert_eq!(grow(65), None);
+    let many = |count: usize| {
+        let set = json!({ "op": "replace", "path": "/status", "value": "final" });
+        after(&json!(vec![set; count]))
+    };
+    assert!(many(1_000).is_some());
+    assert_eq!(many(1_001), None);
+}
+
+#[test]
 fn a_patch_that_tests_says_so_whether_or_not_it_applies() {
     let tests = |patch: Value| apply(stored().to_string().as_bytes(), patch.to_string().as_bytes()).tests;
     assert!(tests(json!([{ "op": "test", "path": "/status", "value": "preliminary" }])));

@@ -21,7 +21,7 @@ use crate::types::{Interaction, Obligation};
 /// access.
 const CARE_TYPES: [&str; 2] = ["Appointment", "Encounter"];
 /// Members of a Patient that decide who may see the chart.
-const PATIENT_FACTS: [&str; 11] = [
+const PATIENT_FACTS: [&str; 13] = [
     "active",
     "_active",
     "birthDate",
@@ -31,6 +31,8 @@ const PATIENT_FACTS: [&str; 11] = [
     "deceasedDateTime",
     "_deceasedDateTime",
     "generalPractitioner",
+    "implicitRules",
+    "_implicitRules",
     "link",
     "modifierExtension",
 ];
@@ -55,11 +57,11 @@ impl<'a> Walk<'_, 'a> {
         form: Form,
         clauses: &[Clause<'a>],
     ) -> Result<Permit, Stop> {
+        let criteria = if self.request.conditional { self.criteria_of_write(on, form)? } else { None };
         // A create with criteria writes nothing but what is sent.
         if self.request.conditional && form != Form::Create && !self.request.resolved {
             return Err(Reason::ConditionalUnsupported.into());
         }
-        let criteria = if self.request.conditional { self.criteria_of_write(on)? } else { None };
         let mut permit = match form {
             Form::Create => self.create(on, clauses)?,
             Form::Delete => self.delete(on, clauses)?,
@@ -69,16 +71,23 @@ impl<'a> Walk<'_, 'a> {
         // What is validated is not answered with.
         let answers = form != Form::Delete && self.request.interaction != Interaction::Operation;
         if self.request.returns_representation && answers {
-            self.returns(on, &mut permit)?;
+            self.returns(on, form, &mut permit)?;
         }
         Ok(permit)
     }
 
     /// The criteria find nobody out of reach: whether they find something is told by the status.
-    fn criteria_of_write(&mut self, on: &'static ResourceType) -> Result<Option<Obligation>, Stop> {
+    ///
+    /// SECURITY: what is not a create was looked up by the criteria as they stand, so these have to stay in reach.
+    fn criteria_of_write(&mut self, on: &'static ResourceType, form: Form) -> Result<Option<Obligation>, Stop> {
         let clauses = self.clauses(Some(on), Letters::S)?;
-        let can = Can { narrow: self.request.declares("search-narrowing"), unite: false, filter: false };
-        let Searched { searches, .. } = self.searched(on, &clauses, can)?;
+        let narrow = form == Form::Create && self.request.declares("search-narrowing");
+        let can = Can { narrow, unite: false, filter: false };
+        let searched = self.searched(on, &clauses, can).map_err(|stop| match stop {
+            Stop::Deny(Reason::ObligationNotSupported) if form != Form::Create => Reason::SearchNotNarrowable.into(),
+            stop => stop,
+        });
+        let Searched { searches, .. } = searched?;
         let mut criteria = Permit::by(Reason::PermittedPatients, None);
         if let [one] = searches.as_slice() {
             self.narrow(&mut criteria, one)?;
@@ -198,8 +207,13 @@ impl<'a> Walk<'_, 'a> {
 
     /// An update leaves what rules go by: the labels of every resource, and what is known of a patient.
     fn keeps_facts(&mut self, on: &ResourceType, before: &[u8], after: &[u8]) -> Result<(), Reason> {
-        let of_patient = PATIENT_FACTS.iter().filter(|_| on.name == "Patient");
-        match changed(before, after, of_patient.copied()).map_err(|_| Reason::ContentMalformed)? {
+        let is_patient = on.name == "Patient";
+        let of_patient = PATIENT_FACTS.iter().filter(|_| is_patient);
+        let changed = changed(before, after, of_patient.copied()).map_err(|_| Reason::ContentMalformed)?;
+        let modified = |image| modifiers(image).map_err(|_| Reason::ContentMalformed);
+        // SECURITY: a chart whose resource is modified in a way nobody understands is closed to all.
+        let is_modified = is_patient && modified(after)? > modified(before)?;
+        match changed.or(is_modified.then_some("modifierExtension")) {
             Some(name) => {
                 self.trace.fail(Rule::Protected, || format!("`{name}` would change"));
                 Rule::Protected.refuse(Reason::FactsProtected)
@@ -223,7 +237,11 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// An answer that carries the resource is a read: without the right to read, it must not.
-    fn returns(&mut self, on: &'static ResourceType, permit: &mut Permit) -> Result<(), Stop> {
+    fn returns(&mut self, on: &'static ResourceType, form: Form, permit: &mut Permit) -> Result<(), Stop> {
+        // SECURITY: where its criteria find something, a create answers with that, and nobody has seen it.
+        if form == Form::Create && self.request.conditional && Rule::ReturnMinimal.enforced() {
+            return self.oblige(permit, "return-minimal", String::from("{}"));
+        }
         let readers = self.clauses(Some(on), Letters::R).unwrap_or_default();
         let body = self.request.body.ok_or(Reason::RequestMalformed)?;
         match self.image(body, on, None, Letters::R, &readers) {
@@ -262,6 +280,16 @@ fn changed<'n>(
         }
     }
     Ok(None)
+}
+
+/// How many elements of a resource say that their meaning is turned round.
+fn modifiers(image: &[u8]) -> Result<usize, Malformed> {
+    let mut count = 0;
+    Json::parse(image)?.root().each_named("modifierExtension", &mut |_| {
+        count += 1;
+        Ok(())
+    })?;
+    Ok(count)
 }
 
 /// The labels of a resource, where it has any.

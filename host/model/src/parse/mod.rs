@@ -86,9 +86,23 @@ pub fn parse(raw: &RawRequest<'_>, base: &FhirBase, limits: &ParseLimits) -> Res
     Ok(request)
 }
 
-/// Whether a URL, whatever it means to the server, is below the base and spelt without doubt.
-pub fn is_below(url: &str, base: &FhirBase) -> Result<(), ParseError> {
-    path::split(url, base).map(|_| ())
+/// Whether a request, whatever its URL means to the server, can only be for a page of the answer to another: a GET below
+/// the base, spelt without doubt, that changes nothing and is answered at once.
+pub fn check_page(raw: &RawRequest<'_>, of: &str, base: &FhirBase, limits: &ParseLimits) -> Result<(), ParseError> {
+    if raw.url.len() > limits.url_bytes {
+        return Err(ParseError::too_large(URL, limits.url_bytes, "bytes"));
+    }
+    if method(raw.method)? != Method::Get || raw.body.is_some() {
+        return Err(ParseError::unsupported("request.method", "pages are asked for by GET, without a body"));
+    }
+    headers::read(raw.headers)?;
+    let (page, first) = (path::split(raw.url, base)?, path::split(of, base)?);
+    query::parameters(page.query.unwrap_or_default(), URL, limits.parameters)?;
+    // SECURITY: an operation may do more than read.
+    if page.segments.iter().any(|segment| segment.starts_with('$') && !first.segments.contains(segment)) {
+        return Err(ParseError::unsupported(URL, "it is for an operation that the first request was not for"));
+    }
+    Ok(())
 }
 
 fn method(text: &str) -> Result<Method, ParseError> {
