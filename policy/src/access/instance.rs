@@ -66,7 +66,8 @@ impl<'a> Walk<'_, 'a> {
             let standing = self.by_id(clauses, id)?;
             return self.filtered(standing);
         }
-        if !unfiltered.is_empty() && anybodys {
+        // A document brings along what its type's scope does not cover.
+        if !unfiltered.is_empty() && anybodys && form != Form::Document {
             match self.directory(on, &unfiltered) {
                 Err(Stop::Deny(_)) if unfiltered.len() < clauses.len() => {}
                 verdict => return verdict,
