@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 
 use chartgate_model::{DecisionRequest, Interaction, Method, Millis, Subject, SubjectKind};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::wire::RequestBody;
 use crate::edge::Edge;
 use crate::http::problem::Problem;
+use crate::tokens::Seal;
 
 /// How long somebody may turn pages.
 const LIFE_MS: u64 = 30 * 60 * 1_000;
@@ -24,7 +24,7 @@ const KIND: &str = "chartgate-binding+jwt";
 
 /// Signs bindings. Its key is drawn when the host starts and lives as long: after a restart searches begin anew.
 pub struct Binder {
-    key: [u8; 32],
+    seal: Seal,
 }
 
 /// What a binding says.
@@ -69,9 +69,7 @@ pub(super) struct BoundRequest {
 impl Binder {
     /// With a key nobody can guess; `None` where the system gives no random numbers.
     pub fn new(edge: &Edge) -> Option<Self> {
-        let mut key = [0; 32];
-        // SECURITY: whoever knew the key could bind anybody to anything.
-        ((edge.random)(&mut key) && key != [0; 32]).then_some(Self { key })
+        Some(Self { seal: Seal::new(|key| (edge.random)(key), KIND)? })
     }
 
     /// Bind a permitted request; `None` for one whose answer nobody looks at again.
@@ -97,27 +95,14 @@ impl Binder {
             obligations: request.obligations.clone(),
             until_ms: request.subject.expires.map_or(longest, |end| end.min(longest)).0,
         };
-        self.sign(&bound)
-    }
-
-    fn sign(&self, bound: &Bound) -> Option<String> {
-        let header = Header { typ: Some(KIND.into()), ..Header::new(Algorithm::HS256) };
-        jsonwebtoken::encode(&header, bound, &EncodingKey::from_secret(&self.key)).ok()
+        self.seal.close(&bound)
     }
 
     /// Read a binding that a caller brings back.
     pub(super) fn read(&self, text: &str, caller: &str, now: Millis) -> Result<Bound, Problem> {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.required_spec_claims.clear();
-        // Its end is judged by the clock of this host, below.
-        validation.validate_exp = false;
         let wrong = |message| Problem::member("binding", message);
-        let read = jsonwebtoken::decode::<Bound>(text, &DecodingKey::from_secret(&self.key), &validation);
-        let read = read.map_err(|_| wrong("is none that this host made, or one from before it was started"))?;
-        if read.header.typ.as_deref() != Some(KIND) {
-            return Err(wrong("is none that this host made, or one from before it was started"));
-        }
-        let bound: Bound = read.claims;
+        let none = "is none that this host made, or one from before it was started";
+        let bound: Bound = self.seal.open(text).ok_or_else(|| wrong(none))?;
         if bound.caller != caller {
             return Err(wrong("was made for another caller"));
         }

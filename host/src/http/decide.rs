@@ -19,8 +19,6 @@ use crate::http::judge::{self, Judged, POLICY_HEADER, bad_token, judge, judge_bo
 use crate::http::problem::Problem;
 use crate::http::wire::{AnswerBody, Context, DEPTH_MAX, Decidable, DecideBody, ObligationBody, RequestBody};
 
-/// The obligation to have every resource of an answer judged.
-
 /// May this FHIR interaction happen?
 #[utoipa::path(post, path = "/v1/decide", tag = "decisions", request_body = DecideBody,
     params(("Chartgate-Policy" = Option<String>, Header, description = "pins a release, as `policy` does")),

@@ -13,7 +13,7 @@
 //! | `keys`, `introspect`, `cache` | keys from a file or URL; answers of the issuer |
 //! | `claims`, `settings` | what a good token says; what it has to look like |
 //! | `open` | issuers from the configuration and its files |
-//! | `signing`, `assertion` | what this host signs itself; what clients sign to prove who they are |
+//! | `signing`, `seal`, `assertion` | what this host signs for others, and for itself; what clients sign to prove who they are |
 
 mod assertion;
 mod cache;
@@ -25,6 +25,7 @@ pub mod jwks;
 mod jwt;
 mod keys;
 mod open;
+mod seal;
 mod settings;
 mod signing;
 
@@ -37,6 +38,7 @@ pub(crate) use crate::outbound::check_url;
 pub use error::{JwksError, TokenConfigError, TokenError};
 pub use issuers::Issuers;
 pub use jsonwebtoken::Algorithm;
+pub use seal::Seal;
 pub use settings::{Binding, ClaimNames, ClaimPath, MAX_LEEWAY_S, TokenConfig};
 pub use signing::{SigningError, SigningKey};
 
