@@ -79,6 +79,11 @@ pub enum Interaction {
 }
 
 impl Interaction {
+    /// A batch or a transaction, whose entries are requests of their own.
+    pub fn is_bundle(self) -> bool {
+        matches!(self, Self::Batch | Self::Transaction)
+    }
+
     /// Every interaction.
     pub const ALL: [Self; 15] = [
         Self::Read,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chartgate_model::parse::{ParseLimits, RawRequest, parse};
-use chartgate_model::{DecisionRequest, FhirRequest, Interaction};
+use chartgate_model::{DecisionRequest, FhirRequest};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -123,7 +123,7 @@ impl Entry {
         let raw = RawRequest { method: &asked.method, url: &asked.url, headers: &headers, body: body.as_deref() };
         let parsed = parse(&raw, &bundle.base, limits)
             .map_err(|error| EntryError::at(error.member(), error.kind().to_string()))?;
-        if matches!(parsed.interaction, Interaction::Batch | Interaction::Transaction) {
+        if parsed.interaction.is_bundle() {
             return Err(EntryError::Nested);
         }
         // What the answer carries is asked for of the whole bundle.

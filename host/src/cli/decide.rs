@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use chartgate_model::{DecisionRequest, Interaction};
+use chartgate_model::DecisionRequest;
 
 use super::{Ended, explain, setup};
 use crate::audit::Recorder;
@@ -200,7 +200,7 @@ impl Local {
         no_simulation(&request)?;
         let select = |error: SelectError| Problem::member("policy", error.to_string());
         let asked = Asked { id, caller: &self.caller.name, face: "offline", request: &request };
-        let answered = if matches!(request.request.interaction, Interaction::Batch | Interaction::Transaction) {
+        let answered = if request.request.interaction.is_bundle() {
             let limits = self.config.limits.bundle();
             let decided = self.decider.decide_bundle(&asked, &limits, by.new_id).await.map_err(select)?;
             if !decided.whole.is_permit() {

@@ -92,6 +92,10 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
+    fn header_list(&self) -> Vec<(String, String)> {
+        self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// The request, to be bound to its answer; `None` for one with more than a form in its body.
     pub(super) fn shown_again(&self, limits: &crate::config::Limits) -> Option<Self> {
         let is_small = self.body.as_ref().is_none_or(|body| body.get().len() <= limits.url_bytes);
@@ -144,11 +148,7 @@ impl Decidable {
     /// A batch or a transaction, which is decided entry by entry.
     pub fn bundle(&self) -> Option<&DecisionRequest> {
         match self {
-            Self::Request(request)
-                if matches!(request.request.interaction, Interaction::Batch | Interaction::Transaction) =>
-            {
-                Some(request)
-            }
+            Self::Request(request) if request.request.interaction.is_bundle() => Some(request),
             Self::Request(_) | Self::BadToken { .. } => None,
         }
     }
@@ -231,8 +231,8 @@ impl Context<'_> {
     /// The request can only be for a page of the answer to another.
     pub(super) fn check_page(&self, body: &DecideBody, of: &str) -> Result<(), Problem> {
         let base = self.base(body.fhir.as_deref())?;
-        let RequestBody { method, url, headers, body: content } = &body.request;
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let RequestBody { method, url, body: content, .. } = &body.request;
+        let headers = body.request.header_list();
         let content = content.as_deref().map(|raw| raw.get().as_bytes());
         let raw = RawRequest { method, url, headers: &headers, body: content };
         let checked = check_page(&raw, of, base, &self.limits.parse());
@@ -433,8 +433,7 @@ impl Context<'_> {
     }
 
     fn fhir_request(&self, given: &RequestBody, base: &FhirBase) -> Result<FhirRequest, Problem> {
-        let headers: Vec<(String, String)> =
-            given.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let headers = given.header_list();
         let body = given.body.as_deref().map(|raw| bytes(raw, "request.body")).transpose()?.flatten();
         let raw = RawRequest { method: &given.method, url: &given.url, headers: &headers, body: body.as_deref() };
         parse(&raw, base, &self.limits.parse()).map_err(|error| Problem::member(error.member(), error.to_string()))

@@ -135,15 +135,19 @@ impl Browser {
         }
     }
 
-    /// Somebody comes by themselves: with a session that nobody is signed in to, and the header that gives it to the
-    /// browser.
-    pub(super) fn alone(mut self) -> Result<(Self, Option<HeaderValue>), Ended> {
-        if !self.server.may_begin(self.address) {
-            return Err(self.message("too_many", StatusCode::TOO_MANY_REQUESTS));
+    /// Somebody opens a page: with a flow, or by themselves, and then with a session that nobody is signed in to and the
+    /// header that gives it to the browser.
+    pub(super) fn open(mut self, flow: Option<&str>) -> Result<(Self, Visit, Option<HeaderValue>), Ended> {
+        let mut cookie = None;
+        if flow.is_none() {
+            if !self.server.may_begin(self.address) {
+                return Err(self.message("too_many", StatusCode::TOO_MANY_REQUESTS));
+            }
+            let (session, header) = self.session_or_new()?;
+            (self.session, cookie) = (Some(session), header);
         }
-        let (session, cookie) = self.session_or_new()?;
-        self.session = Some(session);
-        Ok((self, cookie))
+        let visit = self.visit_or_alone(flow)?;
+        Ok((self, visit, cookie))
     }
 
     /// Where somebody goes on who has signed in: with their flow, or to what they allowed.

@@ -17,15 +17,8 @@ const ACCOUNT: [&str; 6] = ["code", "family_name", "birth_date", "username", "pa
 
 /// Where somebody shows a code.
 pub(super) async fn page(browser: Browser, Query(of): Query<Of>) -> Response {
-    let (browser, cookie) = match of.flow {
-        Some(_) => (browser, None),
-        None => match browser.alone() {
-            Ok(begun) => begun,
-            Err(ended) => return *ended,
-        },
-    };
-    match browser.visit_or_alone(of.flow.as_deref()) {
-        Ok(visit) => with_cookie(show(&browser, &visit, None, StatusCode::OK), cookie),
+    match browser.open(of.flow.as_deref()) {
+        Ok((browser, visit, cookie)) => with_cookie(show(&browser, &visit, None, StatusCode::OK), cookie),
         Err(ended) => *ended,
     }
 }

@@ -72,15 +72,8 @@ pub(super) async fn carry_on(browser: Browser, Query(of): Query<Of>) -> Response
 
 /// Where somebody signs in.
 pub(super) async fn login_page(browser: Browser, Query(of): Query<Of>) -> Response {
-    let (browser, cookie) = match of.flow {
-        Some(_) => (browser, None),
-        None => match browser.alone() {
-            Ok(begun) => begun,
-            Err(ended) => return *ended,
-        },
-    };
-    match browser.visit_or_alone(of.flow.as_deref()) {
-        Ok(visit) => with_cookie(show_login(&browser, &visit, None, "", StatusCode::OK), cookie),
+    match browser.open(of.flow.as_deref()) {
+        Ok((browser, visit, cookie)) => with_cookie(show_login(&browser, &visit, None, "", StatusCode::OK), cookie),
         Err(ended) => *ended,
     }
 }
