@@ -11,8 +11,9 @@ fn shared() -> &'static (World, Host) {
     HOST.get_or_init(|| {
         let mut world = World::new();
         world.add(Guest::Rules, "0.1.0", r#"{"writes":true}"#);
-        world.more =
-            "[limits]\nbundle_entries = 20\nbody_bytes = 20000\nbundle_bytes = 60000\ndeadline_ms = 60000\n".into();
+        let limits = "[limits]\nbundle_entries = 20\nbody_bytes = 20000\nbundle_bytes = 60000\ndeadline_ms = 60000\n";
+        let rights = ["decide", "filter", "vouch-subject", "vouch-facts"];
+        world.more = format!("{limits}{}", World::caller("gate", "gate-key", &["default"], &rights));
         let host = world.start();
         (world, host)
     })
@@ -226,4 +227,25 @@ fn the_whole_and_each_entry_are_on_record() {
         assert_eq!(whole["entries"][at]["id"], *entry);
         assert_eq!(world.record(entry)["schema"], "chartgate-decision/1");
     }
+}
+
+/// A write that was done is never told as one that failed: it would be done again.
+#[test]
+fn a_write_whose_result_its_writer_may_not_see_is_answered_without_it() {
+    let host = &shared().1;
+    let mut decide = asked("batch", json!([post("1")]));
+    decide["subject"]["scope"] = json!("patient/Observation.c");
+    let written = json!({
+        "resource": { "resourceType": "Observation", "id": "9", "subject": { "reference": "Patient/1" } },
+        "response": { "status": "201", "location": "Observation/9/_history/1", "etag": "W/\"1\"" },
+    });
+    let body = json!({
+        "decide": decide,
+        "bundle": { "resourceType": "Bundle", "type": "batch-response", "entry": [written] },
+    });
+    let headers = [("authorization", "Bearer gate-key")];
+    let answer = host.client().send("POST", host.public, "/v1/filter", &headers, body.to_string());
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let entry = answer.json()["bundle"]["entry"][0].clone();
+    assert_eq!((&entry["response"], entry.get("resource")), (&written["response"], None), "{entry}");
 }

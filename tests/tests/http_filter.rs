@@ -334,23 +334,26 @@ fn a_link_to_another_page_is_followed_by_whom_it_was_given_to() {
     assert_eq!(alone.verdict(), ("deny".into(), "search-parameter-refused".into()));
 }
 
+/// A batch of these entries by a clinician, and the answer to each.
+fn batched(scope: &str, entries: &Value, answers: &Value) -> Value {
+    json!({
+        "decide": {
+            "request": {
+                "method": "POST", "url": "/", "headers": { "content-type": "application/fhir+json" },
+                "body": { "resourceType": "Bundle", "type": "batch", "entry": entries },
+            },
+            "subject": { "user": "Practitioner/17", "client": "growth-chart", "scope": scope },
+            "obligations": ["search-narrowing", "response-filter", "batch-entries", "return-minimal"],
+        },
+        "bundle": { "resourceType": "Bundle", "type": "batch-response", "entry": answers },
+    })
+}
+
 #[test]
 fn each_answer_of_a_batch_is_judged_for_itself() {
     let get = |url: &str| json!({ "request": { "method": "GET", "url": url } });
     let batch = json!([get("Observation?patient=123"), get("Patient/999"), get("Patient/123"), get("Observation/7")]);
-    let answers = |entries: Value| {
-        json!({
-            "decide": {
-                "request": {
-                    "method": "POST", "url": "/", "headers": { "content-type": "application/fhir+json" },
-                    "body": { "resourceType": "Bundle", "type": "batch", "entry": batch },
-                },
-                "subject": { "user": "Practitioner/17", "client": "growth-chart", "scope": "user/*.rs" },
-                "obligations": ["search-narrowing", "response-filter", "batch-entries"],
-            },
-            "bundle": { "resourceType": "Bundle", "type": "batch-response", "entry": entries },
-        })
-    };
+    let answers = |entries: Value| batched("user/*.rs", &batch, &entries);
     let done = |resource: Value| json!({ "resource": resource, "response": { "status": "200", "outcome": { "resourceType": "OperationOutcome" } } });
     let patient = |id: &str| json!({ "resourceType": "Patient", "id": id });
     let good =
@@ -370,4 +373,19 @@ fn each_answer_of_a_batch_is_judged_for_itself() {
     assert_eq!(filter(&other).problem(), (400, "bundle.type".into()));
     other["decide"]["request"]["body"]["entry"] = json!([get("Patient/999")]);
     assert_eq!(filter(&other).verdict(), ("deny".into(), "batch-denied".into()));
+}
+
+#[test]
+fn what_is_nobodys_leaves_a_batch_as_it_came_and_rows_are_judged_whatever_gave_them() {
+    let get = |url: &str| json!({ "request": { "method": "GET", "url": url } });
+    let asked = json!([get("CodeSystem/$lookup?code=a"), get("metadata"), get("Observation/$lastn?patient=123&max=1")]);
+    let done = |resource: &Value| json!({ "resource": resource, "response": { "status": "200" } });
+    let looked_up = json!({ "resourceType": "Parameters", "parameter": [{ "name": "display", "valueString": "A" }] });
+    let server = json!({ "resourceType": "CapabilityStatement", "status": "active" });
+    let answer = filter(&batched("user/*.rs", &asked, &json!([done(&looked_up), done(&server), done(&rows())])));
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let entries = answer.json()["bundle"]["entry"].clone();
+    assert_eq!((&entries[0]["resource"], &entries[1]["resource"]), (&looked_up, &server), "{entries}");
+    assert_eq!(entries[2]["resource"]["entry"].as_array().unwrap().len(), 1, "{entries}");
+    assert!(!answer.text.contains("999"), "{}", answer.text);
 }

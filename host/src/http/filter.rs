@@ -78,12 +78,6 @@ impl Given {
             _ => Err(Problem::member("bundle", "exactly one of `bundle` and `resource` has to be there")),
         }
     }
-
-    fn content(self) -> Box<RawValue> {
-        match self {
-            Self::Bundle(raw) | Self::Resource(raw) => raw,
-        }
-    }
 }
 
 /// The same, taken apart.
@@ -229,9 +223,10 @@ async fn one_response(
         (Some(raw), _) => Given::Resource(raw.to_owned()),
     };
     let request = batch::request_of(asked, request);
-    if is_plain(&request, answer) {
-        return Ok((Left::Content(given.content()), 0));
-    }
+    let given = match given {
+        Given::Resource(raw) if is_plain(&request, answer) => return Ok((Left::Content(raw), 0)),
+        given => given,
+    };
     let FilterAnswer { bundle, resource, removed, denial, .. } = filtered(judge, &request, answer, &given).await?;
     let left = match (bundle.or(resource), denial) {
         (Some(content), None) => Left::Content(content),
@@ -242,7 +237,8 @@ async fn one_response(
     Ok((left, removed))
 }
 
-/// Whether what is answered is nobody's, and may leave as it would alone: terminology, what the server can do.
+/// Whether one resource that is answered may leave as it would alone: terminology, what the server can do. The rows of a
+/// bundle are judged whatever gave them.
 fn is_plain(request: &DecisionRequest, answer: &Answer) -> bool {
     let Verdict::Permit(permit) = &answer.verdict else { return false };
     matches!(request.request.interaction, Interaction::Capabilities | Interaction::Operation)
