@@ -15,7 +15,7 @@ use crate::rollout::{Rollout, SelectError};
 
 /// Policy calls for one decision at the most. A delegate's request for a merged chart needs all of them: where the
 /// chart went, who delegated it, who that is, and where their own charts went.
-pub(crate) const ROUNDS_MAX: u32 = 4;
+pub(crate) const ROUNDS_MAX: u32 = 5;
 /// How long a permit may be cached, whatever else it rests on.
 const PERMIT_MAX_MS: u64 = 60_000;
 /// Prefix of the keys that ask for stored resources.

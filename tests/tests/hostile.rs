@@ -18,7 +18,7 @@ const MISBEHAVIOURS: [(&str, &str, u64); 8] = [
     ("hog", "policy-memory-exceeded", 1),
     ("garbage", "policy-output-invalid", 1),
     ("garbage-obligation", "policy-output-invalid", 1),
-    ("needs", "policy-output-invalid", 4),
+    ("needs", "policy-output-invalid", 5),
     ("needs-many", "policy-output-invalid", 1),
     ("huge", "policy-output-invalid", 1),
 ];

@@ -339,6 +339,44 @@ fn a_person_closes_a_providers_own_chart() {
     assert_eq!(reason(&host, &ask()), "own-chart");
 }
 
+/// An encounter names the role, and whoever plays it asks; or the role asks, and whoever plays it has left.
+#[test]
+fn a_role_counts_for_its_practitioner_and_ends_with_them() {
+    let fhir = Fhir::new(100, None);
+    let (_world, host) = fhir.host("");
+    fhir.holds(patient("123"));
+    fhir.holds(practitioner());
+    fhir.holds(encounter("9", "123", "PractitionerRole/9"));
+    let role = json!({ "resourceType": "PractitionerRole", "id": "9", "active": true });
+    let of = |id: &str| with(&role, "/practitioner", json!({ "reference": format!("Practitioner/{id}") }));
+    let as_role = with(&ask(), "/subject/user", json!("PractitionerRole/9"));
+    fhir.holds(role.clone());
+    assert_eq!(reason(&host, &ask()), "no-relationship", "nobody says whose role it is");
+    fhir.holds(of("17"));
+    for body in [&ask(), &as_role] {
+        assert_eq!(reason(&host, body), "relationship-encounter");
+        assert_eq!(
+            reason(&host, &with(&search(), "/subject/user", body["subject"]["user"].clone())),
+            "relationship-encounter"
+        );
+    }
+    fhir.holds(with(&of("17"), "/active", json!(false)));
+    assert_eq!((reason(&host, &ask()), reason(&host, &as_role)), ("no-relationship".into(), "user-not-active".into()));
+    fhir.holds(of("17"));
+    fhir.holds(with(&practitioner(), "/active", json!(false)));
+    assert_eq!(reason(&host, &as_role), "user-not-active");
+    fhir.holds(of("18"));
+    assert_eq!(reason(&host, &as_role), "user-not-active", "whoever plays it is not there");
+    fhir.holds(with(&of("18"), "/practitioner", json!({ "display": "somebody" })));
+    assert_eq!(reason(&host, &as_role), FAILED);
+    fhir.holds(of("17"));
+    fhir.holds(practitioner());
+    fhir.holds(json!({ "resourceType": "Person", "id": "p", "link": [
+        { "target": { "reference": "Practitioner/17" } }, { "target": { "reference": "Patient/123" } },
+    ] }));
+    assert_eq!(reason(&host, &as_role), "own-chart");
+}
+
 /// Whom the directory relates a user to, the server is asked about too.
 #[test]
 fn a_search_knows_of_every_patient_what_a_read_knows() {
@@ -415,6 +453,7 @@ fn all_who_ask_at_once_share_one_answer_and_for_a_while_it_is_kept() {
         "/fhir/Patient?_id=123&_count=200",
         "/fhir/Patient?_id=123&_count=200",
         "/fhir/Practitioner/17",
+        "/fhir/PractitionerRole?practitioner=Practitioner%2F17&_count=200",
     ];
     assert_eq!(asked, expected);
 }

@@ -158,7 +158,7 @@ fn state(
 fn measures() -> anyhow::Result<PrometheusHandle> {
     let named = |name: &str| Matcher::Full(name.to_owned());
     PrometheusBuilder::new()
-        .set_buckets_for_metric(named("chartgate_policy_rounds"), &[0.0, 1.0, 2.0, 3.0])?
+        .set_buckets_for_metric(named("chartgate_policy_rounds"), &[0.0, 1.0, 2.0, 3.0, 4.0])?
         .set_buckets_for_metric(named("chartgate_decision_seconds"), &SECONDS)?
         .install_recorder()
         .context("metrics do not start")

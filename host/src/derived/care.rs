@@ -66,7 +66,11 @@ pub(super) fn encounter(encounter: &Resource<'_>) -> Result<Vec<Relationship>, R
     let patient = encounter.patient("subject")?;
     // R5 calls it `actualPeriod`.
     let element = if encounter.value.get("actualPeriod").is_some() { "actualPeriod" } else { "period" };
-    let when = encounter.period(element)?;
+    let mut when = encounter.period(element)?;
+    if encounter.status()? == "planned" && when.end.is_none() {
+        // Planned for a moment; for how long before and after is the rules' business.
+        when.end = when.start.map(|start| start.plus_ms(1));
+    }
     // Without a start it would hold since ever; without an end, where it is not under way, for ever.
     let under_way = ["arrived", "triaged", "in-progress", "onleave", "on-hold"].contains(&encounter.status()?);
     match when {

@@ -6,7 +6,7 @@
 use chartgate_model::Relationship;
 use serde_json::Value;
 
-use super::read::{Period, Resource, codes, list, period, text};
+use super::read::{Resource, codes, instant, list, period, text};
 use super::{Reject, relationship};
 
 /// Code systems of roles: v3-RoleCode, v3-RoleClass.
@@ -42,6 +42,12 @@ pub(super) fn consent(consent: &Resource<'_>) -> Result<Vec<Relationship>, Rejec
         return Err(Reject::Unsupported("provision.type"));
     }
     let when = period(provision.get("period"), consent.reading)?;
+    let given = consent.text("dateTime")?.map(|text| {
+        let instant = instant(text, false, consent.reading);
+        instant.ok_or(Reject::Element { element: "dateTime", expected: "a dateTime" })
+    });
+    // It holds from when it was given, where it does not say from when.
+    let given = given.transpose()?.filter(|given| when.end.is_none_or(|end| *given < end));
     only(provision, &["type", "period", "actor", "provision", "id", "extension"])?;
     let mut excluded = Excluded::default();
     for inner in list(provision, "provision")? {
@@ -51,13 +57,25 @@ pub(super) fn consent(consent: &Resource<'_>) -> Result<Vec<Relationship>, Rejec
     for actor in list(provision, "actor")? {
         let (user, kind) = proxy(consent, actor)?;
         let mut grant = relationship(&user, patient, kind, &consent.origin());
-        let Period { start, end } = when;
-        (grant.start, grant.end) = (start, end);
+        (grant.start, grant.end) = (when.start.or(given), when.end);
+        grant.terms.condition = condition(kind, grant.start.is_some());
         grant.terms.exclude_types.clone_from(&excluded.types);
         grant.terms.exclude_labels.clone_from(&excluded.labels);
         grants.push(grant);
     }
     if grants.is_empty() { Err(Reject::Missing("provision.actor")) } else { Ok(grants) }
+}
+
+/// What the authority waits for, as far as the Consent leaves it open.
+///
+/// SECURITY: a power of attorney for health care is for when the patient cannot decide. Who was given a child to care
+/// for need not have been given the adult, and when it was given is not known.
+fn condition(kind: &str, has_start: bool) -> Option<String> {
+    match kind {
+        "health-care-agent" => Some("incapacity".to_owned()),
+        "guardian" | "caregiver" if !has_start => Some("minority".to_owned()),
+        _ => None,
+    }
 }
 
 /// It is about who may see the record, and nobody says that it was not so meant. A consent to research or to treatment

@@ -92,6 +92,11 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// What it sets, without what it takes away.
+    pub fn said(&self) -> Map<String, Value> {
+        self.members.clone().into_iter().filter(|(_, value)| !value.is_null()).collect()
+    }
+
     /// Whether it is the resource's own word on its own record.
     pub fn is_own(&self, origin: &str) -> bool {
         own_record(origin).is_some_and(|(class, id)| class == self.class && id == self.id)

@@ -12,18 +12,11 @@ pub(super) fn record(patient: &Resource<'_>) -> Result<Patch, Reject> {
     let mut set = |name: &str, value: Value| members.insert(name.into(), value);
     // SECURITY: a chart that is its own again is not left with the one it was taken for.
     set("merged_into", json!(merged_into(patient)?));
-    if let Some(active) = patient.flag("active")? {
-        set("active", json!(active));
-    }
-    if let Some(date) = patient.text("birthDate")? {
-        set("birth_date", json!(date));
-    }
-    if let Some(deceased) = deceased(patient)? {
-        set("deceased", json!(deceased));
-    }
-    if patient.is_test()? {
-        set("test", json!(true));
-    }
+    // What this version does not say is so no more. What was set by hand is a record of its own.
+    set("active", json!(patient.flag("active")?));
+    set("birth_date", json!(patient.text("birthDate")?));
+    set("deceased", json!(deceased(patient)?));
+    set("test", json!(patient.is_test()?.then_some(true)));
     if let Some(zone) = &patient.reading.zone_name {
         set("zone", json!(zone));
     }

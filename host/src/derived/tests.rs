@@ -66,8 +66,11 @@ fn a_patient_says_what_their_record_holds() {
     assert_eq!(records(patient.clone()), [("patient/123".to_owned(), members)]);
     assert_eq!(related(patient), ["Practitioner/14 123 primary-care - -"]);
     let plain = json!({ "resourceType": "Patient", "id": "9" });
-    // Of what it is silent about it says nothing.
-    let members = json!({ "merged_into": null, "zone": "America/New_York" });
+    // What it is silent about is so no more.
+    let members = json!({
+        "active": null, "birth_date": null, "deceased": null, "merged_into": null, "test": null,
+        "zone": "America/New_York",
+    });
     assert_eq!(records(plain), [("patient/9".to_owned(), members)]);
 }
 
@@ -92,16 +95,24 @@ fn users_are_there_as_long_as_their_resource_says() {
     // The days are those of New York, and the last one counts.
     let members = json!({
         "status": "active", "start": "2026-01-01T05:00:00Z", "end": "2027-01-01T05:00:00Z", "roles": ["provider"],
+        "test": null, "practitioner": null,
     });
-    assert_eq!(records(role), [("user/PractitionerRole/4".to_owned(), members)]);
+    assert_eq!(records(role.clone()), [("user/PractitionerRole/4".to_owned(), members)]);
     let gone = json!({ "resourceType": "Practitioner", "id": "17", "active": false });
-    let members = json!({ "status": "inactive", "roles": ["provider"] });
+    let played = |by: Value| derived(with(&role, json!({ "practitioner": by })));
+    let told = played(json!({ "reference": "https://ehr.example/fhir/Practitioner/17" })).unwrap();
+    assert_eq!(told.records[0].members["practitioner"], "Practitioner/17");
+    for by in [json!({ "reference": "Person/1" }), json!({ "display": "Dr. X" }), json!({ "reference": "#p" })] {
+        assert!(played(by).unwrap_err().contains("`practitioner`"));
+    }
+    let members = json!({ "status": "inactive", "roles": ["provider"], "start": null, "end": null, "test": null });
     assert_eq!(records(gone), [("user/Practitioner/17".to_owned(), members)]);
     let related_person = json!({
         "resourceType": "RelatedPerson", "id": "5", "patient": { "reference": "Patient/123" },
         "relationship": [{ "coding": [{ "code": "PRN" }] }], "period": { "end": "2026" }, "meta": { "security": [{ "code": "HTEST" }] },
     });
-    let members = json!({ "start": null, "end": "2027-01-01T05:00:00Z", "roles": ["proxy"], "test": true });
+    let members =
+        json!({ "status": null, "start": null, "end": "2027-01-01T05:00:00Z", "roles": ["proxy"], "test": true });
     assert_eq!(records(related_person.clone()), [("user/RelatedPerson/5".to_owned(), members)]);
     assert_eq!(related(related_person), [""; 0], "a RelatedPerson is described, not entitled");
 }
@@ -151,6 +162,8 @@ fn an_encounter_counts_from_its_start_for_those_who_take_part() {
     let at_once = with(&at_once, json!({ "participant": [encounter["participant"][0]] }));
     let expected = "Practitioner/12 123 encounter 2026-11-01T08:00:00Z 2026-11-01T08:00:00.001Z";
     assert_eq!(related(at_once), [expected], "what happened at once took a moment");
+    let planned = with(&encounter, json!({ "status": "planned", "participant": [encounter["participant"][0]] }));
+    assert_eq!(related(planned), [expected], "what is planned is so for a moment");
     for status in ["cancelled", "entered-in-error", "unknown"] {
         assert_eq!(related(with(&encounter, json!({ "status": status }))), [""; 0], "{status}");
     }
@@ -162,7 +175,6 @@ fn an_encounter_counts_from_its_start_for_those_who_take_part() {
         (json!({ "period": { "start": "soon" } }), "start"),
         (json!({ "period": [] }), "period"),
         (json!({ "status": "finished" }), "period.end"),
-        (json!({ "status": "planned" }), "period.end"),
         (json!({ "modifierExtension": [] }), "modifierExtension"),
         (json!({ "implicitRules": "https://ehr.example/rules" }), "implicitRules"),
         (json!({ "period": { "start": "2026-02-02", "end": "2026-01-01" } }), "period"),
@@ -292,6 +304,37 @@ fn a_consent_grants_what_it_permits_without_what_it_denies() {
     for status in ["inactive", "rejected", "entered-in-error", "draft", "proposed"] {
         assert_eq!(related(with(&grant(), json!({ "status": status }))), [""; 0], "{status}");
     }
+}
+
+#[test]
+fn an_authority_holds_from_when_it_was_given_and_for_what_it_says() {
+    let granted = |code: &str, period: Value, given: Option<&str>| {
+        let mut consent = grant();
+        consent["provision"]["actor"][0]["role"]["coding"][0]["code"] = json!(code);
+        consent["provision"]["period"] = period;
+        consent["dateTime"] = json!(given);
+        if given.is_none() {
+            consent.as_object_mut().unwrap().remove("dateTime");
+        }
+        let row = derived(consent).unwrap().relationships.remove(0);
+        (row.start.map(Millis::to_rfc3339), row.terms.condition)
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let since = json!({ "start": "2026-01-01T00:00:00Z" });
+    let (start, given) = (some("2026-01-01T00:00:00Z"), some("2025-03-01T05:00:00Z"));
+    assert_eq!(granted("GUARD", since.clone(), Some("2025-03-01")), (start.clone(), None));
+    assert_eq!(granted("GUARD", json!({}), Some("2025-03-01")), (given.clone(), None));
+    assert_eq!(granted("CAREGIVER", json!({ "end": "2030" }), Some("2025-03-01")), (given, None));
+    for code in ["GUARD", "CAREGIVER"] {
+        assert_eq!(granted(code, json!({}), None), (None, some("minority")), "{code}: of whom, nobody says");
+    }
+    assert_eq!(granted("MTH", json!({}), None), (None, None), "a parent is one of a minor anyway");
+    for code in ["HPOWATT", "POWATT", "DPOWATT"] {
+        assert_eq!(granted(code, since.clone(), None), (start.clone(), some("incapacity")), "{code}");
+    }
+    let mut consent = grant();
+    consent["dateTime"] = json!("soon");
+    assert!(derived(consent).unwrap_err().contains("dateTime"));
 }
 
 #[test]

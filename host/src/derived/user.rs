@@ -11,7 +11,21 @@ pub(super) fn practitioner(resource: &Resource<'_>) -> Result<Patch, Reject> {
 }
 
 pub(super) fn practitioner_role(resource: &Resource<'_>) -> Result<Patch, Reject> {
-    account(resource, "provider")
+    let mut patch = account(resource, "provider")?;
+    // SECURITY: the role ends with the account of whoever plays it, and their own chart is closed to it. A practitioner
+    // who cannot be told would escape both.
+    let practitioner = match resource.value.get("practitioner") {
+        None => Value::Null,
+        reference => match resource.local(reference) {
+            Some(("Practitioner", id)) => json!(format!("Practitioner/{id}")),
+            _ => {
+                let expected = "a local reference to a Practitioner";
+                return Err(Reject::Element { element: "practitioner", expected });
+            }
+        },
+    };
+    patch.members.insert("practitioner".into(), practitioner);
+    Ok(patch)
 }
 
 /// A RelatedPerson is a user. Being one entitles to nothing.
@@ -23,25 +37,19 @@ pub(super) fn related_person(resource: &Resource<'_>) -> Result<Patch, Reject> {
 fn account(resource: &Resource<'_>, role: &str) -> Result<Patch, Reject> {
     let mut members = Map::from_iter([("roles".into(), json!([role]))]);
     status(resource, &mut members)?;
-    if resource.value.get("period").is_some() && resource.kind != "Practitioner" {
-        let Period { start, end } = resource.period("period")?;
-        let instant = |at: Option<Millis>| json!(at.map(Millis::to_rfc3339));
-        // Both ends, so that an end of an earlier version does not stand against the start of this one. What was set by
-        // hand is a record of its own.
-        [("start", start), ("end", end)].into_iter().for_each(|(name, at)| {
-            members.insert(name.into(), instant(at));
-        });
-    }
-    if resource.is_test()? {
-        members.insert("test".into(), json!(true));
-    }
+    let has_period = resource.kind != "Practitioner";
+    let Period { start, end } = if has_period { resource.period("period")? } else { Period::default() };
+    let instant = |at: Option<Millis>| json!(at.map(Millis::to_rfc3339));
+    // What this version does not say is so no more. What was set by hand is a record of its own.
+    members.insert("start".into(), instant(start));
+    members.insert("end".into(), instant(end));
+    members.insert("test".into(), json!(resource.is_test()?.then_some(true)));
     Ok(Patch { class: RecordClass::User, id: resource.origin(), members })
 }
 
 fn status(resource: &Resource<'_>, members: &mut Map<String, Value>) -> Result<(), Reject> {
-    if let Some(active) = resource.flag("active")? {
-        members.insert("status".into(), json!(if active { "active" } else { "inactive" }));
-    }
+    let active = resource.flag("active")?;
+    members.insert("status".into(), json!(active.map(|active| if active { "active" } else { "inactive" })));
     Ok(())
 }
 

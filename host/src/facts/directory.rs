@@ -43,6 +43,11 @@ impl FactSource for Directory {
         Ok(SourceAnswer { relationships, truncated, stamp: stamp(revision) })
     }
 
+    fn roles(&self, tenant: &str, practitioner: &str) -> Result<RecordsAnswer, FactError> {
+        let (records, revision) = self.store.roles_of(tenant, practitioner)?;
+        Ok(RecordsAnswer { records, stamp: stamp(revision) })
+    }
+
     fn records(&self, tenant: &str, class: RecordClass, ids: &BTreeSet<String>) -> Result<RecordsAnswer, FactError> {
         let (records, revision) = self.store.records_of(tenant, class, ids.iter().map(String::as_str))?;
         Ok(RecordsAnswer { records, stamp: stamp(revision) })

@@ -7,9 +7,10 @@ mod directory;
 mod key;
 mod live;
 mod named;
+mod roles;
 mod template;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chartgate_model::{DecisionRequest, Fact, Millis, Record, RecordClass, Relationship, Terms};
@@ -24,6 +25,7 @@ pub use template::{grant_keys_ahead, keys_ahead, keys_of_items};
 use key::{FactKey, concerns};
 pub(crate) use live::{Breaker, Server};
 pub use live::{Live, LiveError, LiveFacts};
+use roles::{Share, Tenure};
 
 /// The source name of what a caller vouches for.
 pub const CALLER: &str = "caller";
@@ -56,6 +58,8 @@ pub trait FactSource: Send + Sync {
     fn of_user(&self, tenant: &str, user: &str) -> Result<SourceAnswer, FactError>;
     /// What is known of some patients, users or clients. Nothing is said of those nobody knows.
     fn records(&self, tenant: &str, class: RecordClass, ids: &BTreeSet<String>) -> Result<RecordsAnswer, FactError>;
+    /// The records that name a practitioner (`Practitioner/17`) as the one whose role they are.
+    fn roles(&self, tenant: &str, practitioner: &str) -> Result<RecordsAnswer, FactError>;
 }
 
 /// A fact cannot be supplied: the decision is indeterminate.
@@ -79,6 +83,12 @@ pub enum FactError {
         #[source]
         source: InvalidMember,
     },
+    /// somebody plays more roles than anybody can
+    #[error("a practitioner has more than {max} roles")]
+    Roles {
+        /// as many are followed
+        max: usize,
+    },
     /// a record holds what no record may
     #[error("a record of a {class} cannot be read")]
     Record {
@@ -96,7 +106,7 @@ impl FactError {
         match self {
             Self::Unknown(_) => "fact-unknown",
             Self::Source(_) | Self::Live(_) => "fact-source-failed",
-            Self::Inline { .. } | Self::Record { .. } => "fact-invalid",
+            Self::Inline { .. } | Self::Record { .. } | Self::Roles { .. } => "fact-invalid",
             Self::Encode(_) => "fact-encoding-failed",
         }
     }
@@ -147,9 +157,12 @@ impl Facts {
         let mut related = BTreeSet::new();
         for key in keys {
             if let Some(FactKey::PatientsOf { user }) = FactKey::parse(key) {
-                let directory = self.source.of_user(&asked.tenant, user)?.relationships;
-                let vouched = asked.relationships.iter().filter(|entry| concerns(entry, user, None)).cloned();
-                related.extend(directory.into_iter().chain(vouched).map(|entry| entry.patient));
+                let roles = self.source.roles(&asked.tenant, user)?.records.into_iter().map(|role| role.id);
+                for user in [user.to_owned()].into_iter().chain(roles) {
+                    let directory = self.source.of_user(&asked.tenant, &user)?.relationships;
+                    let vouched = asked.relationships.iter().filter(|entry| concerns(entry, &user, None)).cloned();
+                    related.extend(directory.into_iter().chain(vouched).map(|entry| entry.patient));
+                }
             }
         }
         self.live.known(asked, keys, related).await
@@ -195,8 +208,8 @@ impl Facts {
         patient: Option<&str>,
         dropped: &mut Vec<String>,
     ) -> Result<(Vec<u8>, Vec<String>), FactError> {
-        let mut answer = self.relationships(asked, user, patient)?;
-        answer.relationships.retain(|entry| {
+        let mut held = self.held(asked, user, patient)?;
+        held.relationships.retain(|(entry, _)| {
             // SECURITY: whoever broke the glass did so for themselves, never for an app.
             let drop = entry.is_break_glass();
             if drop {
@@ -204,7 +217,54 @@ impl Facts {
             }
             !drop
         });
-        Ok((encode(&answer)?, vec![answer.stamp]))
+        Ok((encode(&held)?, held.stamps))
+    }
+
+    /// The relationships of a user, and those that count for them because a role is theirs.
+    fn held(&self, asked: &Asked<'_>, user: &str, patient: Option<&str>) -> Result<Held, FactError> {
+        let shares = self.shares(asked, user)?;
+        let mut held = Held::default();
+        for (whose, share) in [(user.to_owned(), Share::During(Tenure::default()))].into_iter().chain(shares) {
+            let SourceAnswer { relationships, truncated, stamp } = self.relationships(asked, &whose, patient)?;
+            push_once(&mut held.stamps, stamp);
+            if truncated {
+                held.is_truncated = true;
+                held.lists_end_at(relationships.iter().map(|entry| entry.patient.clone()).max());
+            }
+            held.relationships.extend(relationships.into_iter().filter_map(|entry| match share {
+                // SECURITY: an end is no end where the role is played again, but what was taken away stays away.
+                _ if entry.status != "active" => Some((entry, Tenure::default())),
+                Share::During(tenure) => Some((entry, tenure)),
+                Share::Against => None,
+            }));
+        }
+        held.cut();
+        Ok(held)
+    }
+
+    /// The other records of the human that a user is, and what counts of their relationships.
+    fn shares(&self, asked: &Asked<'_>, user: &str) -> Result<BTreeMap<String, Share>, FactError> {
+        if roles::is_role(user) {
+            let own = self.records(asked, RecordClass::User, &BTreeSet::from([user.to_owned()]))?.records;
+            return Ok(roles::practitioners(&own)
+                .into_iter()
+                .map(|practitioner| (practitioner, Share::Against))
+                .collect());
+        }
+        if !roles::is_practitioner(user) {
+            return Ok(BTreeMap::new());
+        }
+        let known = self.source.roles(&asked.request.tenant, user)?.records;
+        let names = |record: &&Record| record.members.get("practitioner").is_some_and(|named| named == user);
+        let others = asked.live.records.iter().chain(&asked.request.records).filter(names).cloned();
+        let ids: BTreeSet<String> = known.into_iter().chain(others).map(|record| record.id).collect();
+        if ids.len() > roles::ROLES_MAX {
+            return Err(FactError::Roles { max: roles::ROLES_MAX });
+        }
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        Ok(roles::shares(user, &self.records(asked, RecordClass::User, &ids)?.records))
     }
 
     fn relationships(&self, asked: &Asked<'_>, user: &str, patient: Option<&str>) -> Result<SourceAnswer, FactError> {
@@ -228,10 +288,10 @@ impl Facts {
 
     /// The charts of everybody on a user's list.
     fn patients_of(&self, asked: &Asked<'_>, user: &str) -> Result<(Vec<u8>, Vec<String>), FactError> {
-        let listed = self.relationships(asked, user, None)?;
-        let patients = listed.relationships.into_iter().map(|entry| entry.patient).collect();
+        let listed = self.held(asked, user, None)?;
+        let patients = listed.relationships.into_iter().map(|(entry, _)| entry.patient).collect();
         let (value, stamps) = self.charts(asked, patients)?;
-        Ok((value, [listed.stamp].into_iter().chain(stamps).collect()))
+        Ok((value, listed.stamps.into_iter().chain(stamps).collect()))
     }
 
     /// What is known of some patients, and of every chart theirs were merged into.
@@ -254,8 +314,16 @@ impl Facts {
     }
 
     fn known(&self, asked: &Asked<'_>, class: RecordClass, id: &str) -> Result<(Vec<u8>, Vec<String>), FactError> {
-        let answer = self.records(asked, class, &BTreeSet::from([id.to_owned()]))?;
-        Ok((encode_records(&answer.records, asked.request.now)?, vec![answer.stamp]))
+        let mut answer = self.records(asked, class, &BTreeSet::from([id.to_owned()]))?;
+        let mut stamps = vec![answer.stamp];
+        // SECURITY: whoever plays a role plays it as themselves: their account may have ended, and their own chart is theirs.
+        let practitioners = roles::practitioners(&answer.records);
+        if class == RecordClass::User && !practitioners.is_empty() {
+            let of_practitioner = self.records(asked, class, &practitioners)?;
+            answer.records.extend(of_practitioner.records);
+            stamps.push(of_practitioner.stamp);
+        }
+        Ok((encode_records(&answer.records, asked.request.now)?, stamps))
     }
 
     fn records(
@@ -276,6 +344,33 @@ impl Facts {
 /// Charts that are followed from one into another: the policy believes no longer chain.
 const CHARTS_MAX: usize = 6;
 
+/// Relationships that count for a user, each with how long the role lasts it is held by.
+#[derive(Default)]
+struct Held {
+    relationships: Vec<(Relationship, Tenure)>,
+    is_truncated: bool,
+    /// the last patient of the shortest list that was cut off, nothing where it lists nobody
+    last: Option<Option<String>>,
+    stamps: Vec<String>,
+}
+
+impl Held {
+    fn lists_end_at(&mut self, patient: Option<String>) {
+        self.last = Some(match self.last.take() {
+            None => patient,
+            Some(known) => known.min(patient),
+        });
+    }
+
+    /// SECURITY: a patient is listed with all relationships or not at all: what one list does not show any more may be
+    /// a revocation.
+    fn cut(&mut self) {
+        if let Some(last) = &self.last {
+            self.relationships.retain(|(entry, _)| last.as_ref().is_some_and(|last| entry.patient <= *last));
+        }
+    }
+}
+
 /// One entry of a fact, as `wit/access.wit` fixes it.
 #[derive(Serialize)]
 struct Entry<'a> {
@@ -289,6 +384,10 @@ struct Entry<'a> {
     start_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_start_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_end_ms: Option<u64>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     exclude_types: &'a [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -311,12 +410,13 @@ struct Records {
 }
 
 impl<'a> Entry<'a> {
-    fn of(relationship: &'a Relationship) -> Self {
+    fn of((relationship, tenure): &'a (Relationship, Tenure)) -> Self {
         // The user is not repeated: the key names them.
         let Relationship { user: _, patient, kind, level, status, via, source, start, end, terms } = relationship;
         // Neither is the basis judged, which is for people.
         let Terms { basis: _, exclude_types, exclude_labels, condition, delegator } = terms;
         let (start_ms, end_ms) = (start.map(|start| start.0), end.map(|end| end.0));
+        let (role_start_ms, role_end_ms) = (tenure.start.map(|start| start.0), tenure.end.map(|end| end.0));
         let (condition, delegator) = (condition.as_deref(), delegator.as_deref());
         Self {
             patient,
@@ -327,6 +427,8 @@ impl<'a> Entry<'a> {
             source,
             start_ms,
             end_ms,
+            role_start_ms,
+            role_end_ms,
             exclude_types,
             exclude_labels,
             condition,
@@ -335,9 +437,9 @@ impl<'a> Entry<'a> {
     }
 }
 
-fn encode(answer: &SourceAnswer) -> Result<Vec<u8>, FactError> {
-    let entries = answer.relationships.iter().map(Entry::of).collect();
-    serde_json::to_vec(&Value { entries, truncated: answer.truncated }).map_err(FactError::Encode)
+fn encode(held: &Held) -> Result<Vec<u8>, FactError> {
+    let entries = held.relationships.iter().map(Entry::of).collect();
+    serde_json::to_vec(&Value { entries, truncated: held.is_truncated }).map_err(FactError::Encode)
 }
 
 fn encode_records(records: &[Record], now: Millis) -> Result<Vec<u8>, FactError> {

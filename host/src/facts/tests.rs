@@ -126,6 +126,80 @@ fn a_fact_has_the_shape_the_contract_fixes() {
     assert_eq!((resolved.sources, resolved.as_of, resolved.dropped), (vec!["directory@1".into()], NOW, vec![]));
 }
 
+/// A practitioner's account and chart are those of the role, and what is told of the role counts for both.
+#[test]
+fn a_role_is_somebody_at_work() {
+    let of = |user: &str, patient: &str, status: &str| {
+        let change = |r: &mut Relationship| (r.user, r.status) = (user.into(), status.into());
+        with(change, related(patient, "treatment"))
+    };
+    let role = "PractitionerRole/9";
+    let bench = bench(&[of(role, "1", "active"), of(role, "2", "revoked"), of(USER, "3", "active")], 10);
+    let key = "relationships/Practitioner/17/1";
+    assert_eq!(bench.entries(&[], key), [""; 0], "nobody says whose role it is");
+    let end = "1970-01-01T00:00:02Z";
+    bench.know("default", RecordClass::User, role, json!({ "practitioner": USER, "end": end }));
+    bench.know("default", RecordClass::User, USER, json!({ "charts": ["7"] }));
+    bench.know("other", RecordClass::User, "PractitionerRole/8", json!({ "practitioner": USER }));
+    let value = bench.value(&[], key);
+    assert_eq!((&value["entries"][0]["patient"], &value["entries"][0]["role_end_ms"]), (&json!("1"), &json!(2000)));
+    let all = ["directory:3:active", "directory:1:active", "directory:2:revoked"];
+    assert_eq!(bench.entries(&[], "relationships/Practitioner/17"), all);
+    let vouched = of(role, "4", "active");
+    assert_eq!(bench.entries(&[vouched], "relationships/Practitioner/17/4"), ["caller:4:active"]);
+    // The other way, only what takes away.
+    assert_eq!(bench.entries(&[], "relationships/PractitionerRole/9/3"), [""; 0]);
+    bench.store.revoke("default", USER, "3", "treatment", NOW).unwrap();
+    assert_eq!(bench.entries(&[], "relationships/PractitionerRole/9/3"), ["directory:3:revoked"]);
+    let records = bench.records(&[], "user/PractitionerRole/9");
+    let expected = json!([
+        { "status": "active", "end_ms": 2000, "source": "directory" },
+        { "status": "active", "charts": ["7"], "source": "directory" },
+    ]);
+    assert_eq!(records, expected);
+    // A caller knows of another role.
+    let by_caller = record(RecordClass::User, "PractitionerRole/5", json!({ "practitioner": USER }));
+    let asked = asked(&[of("PractitionerRole/5", "6", "active")], &[by_caller]);
+    let resolved = bench.facts.resolve(&asked, &["relationships/Practitioner/17/6".into()]).unwrap();
+    let value: Value = serde_json::from_slice(&resolved.facts[0].value).unwrap();
+    assert_eq!(value["entries"][0]["patient"], "6");
+}
+
+#[test]
+fn of_lists_that_are_cut_off_only_what_all_of_them_show_is_told() {
+    let of = |user: &str, patient: &str, status: &str| {
+        let change = |r: &mut Relationship| (r.user, r.status) = (user.into(), status.into());
+        with(change, related(patient, "treatment"))
+    };
+    let role = "PractitionerRole/9";
+    let rows = [
+        of(USER, "1", "active"),
+        of(USER, "5", "active"),
+        of(role, "2", "active"),
+        of(role, "3", "active"),
+        of(role, "5", "revoked"),
+    ];
+    let bench = bench(&rows, 2);
+    bench.know("default", RecordClass::User, role, json!({ "practitioner": USER }));
+    let value = bench.value(&[], "relationships/Practitioner/17");
+    assert_eq!(value["truncated"], true);
+    let patients: Vec<_> = value["entries"].as_array().unwrap().iter().map(|one| one["patient"].clone()).collect();
+    assert_eq!(patients, ["1", "2", "3"], "of 5 the list that is cut off may hold a revocation");
+}
+
+#[test]
+fn more_roles_than_anybody_plays_decide_nothing() {
+    let bench = bench(&[], 10);
+    let role = |n: usize| {
+        bench.know("default", RecordClass::User, &format!("PractitionerRole/{n}"), json!({ "practitioner": USER }));
+    };
+    (0..100).for_each(role);
+    assert!(bench.ask(&[], &["relationships/Practitioner/17/1"]).is_ok());
+    role(100);
+    let error = bench.ask(&[], &["relationships/Practitioner/17/1"]).unwrap_err();
+    assert_eq!((error.reason(), error.to_string()), ("fact-invalid", "a practitioner has more than 100 roles".into()));
+}
+
 #[test]
 fn terms_are_told_where_there_are_any_and_the_basis_is_not() {
     let terms = Terms {
@@ -332,6 +406,9 @@ fn a_source_that_fails_is_an_error_and_never_an_empty_answer() {
         }
         fn of_user(&self, _: &str, _: &str) -> Result<SourceAnswer, FactError> {
             self.between("", "", "")
+        }
+        fn roles(&self, _: &str, _: &str) -> Result<RecordsAnswer, FactError> {
+            Err(StoreError::Unreadable { column: "body" }.into())
         }
         fn records(&self, _: &str, _: RecordClass, _: &BTreeSet<String>) -> Result<RecordsAnswer, FactError> {
             Err(StoreError::Unreadable { column: "body" }.into())

@@ -55,6 +55,8 @@ pub(super) struct UserBody {
     roles: Option<Vec<String>>,
     /// patients that are the user, bare ids
     charts: Option<Vec<String>>,
+    /// of a `PractitionerRole`: whose role it is, `Practitioner/17`
+    practitioner: Option<String>,
     /// made up for tests
     test: Option<bool>,
     /// when this was so, RFC 3339; now when absent

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use chartgate_model::{Relationship, strict};
 use serde_json::Value;
 
-use crate::derived::{Derived, Patch, Reading, Reject, TYPES, derive, origin};
+use crate::derived::{Derived, Reading, Reject, TYPES, derive, origin};
 use crate::edge::Edge;
 use crate::people;
 use crate::store::imports::Position;
@@ -242,8 +242,9 @@ impl Import<'_> {
         for given in &derived.relationships {
             validate::relationship(given).map_err(|error| error.to_string())?;
         }
-        for Patch { class, id, members } in &derived.records {
-            people::record(*class, id, IMPORT, Value::Object(members.clone())).map_err(|error| error.to_string())?;
+        for patch in &derived.records {
+            people::record(patch.class, &patch.id, IMPORT, Value::Object(patch.said()))
+                .map_err(|error| error.to_string())?;
         }
         Ok(derived)
     }

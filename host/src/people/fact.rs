@@ -26,6 +26,7 @@ pub fn encode(record: &Record, now: Millis) -> Option<Value> {
     {
         restriction.insert("until_ms".into(), json!(millis(&until)?));
     }
+    members.remove("practitioner");
     if members.remove("closed") == Some(Value::Bool(true)) {
         members.insert("active".into(), json!(false));
     }

@@ -62,7 +62,7 @@ pub(super) fn patient(record: &PatientRecord, id: &str) -> Result<(), InvalidRec
     time("as_of", record.as_of.as_ref()).map(drop)
 }
 
-pub(super) fn user(record: &UserRecord) -> Result<(), InvalidRecord> {
+pub(super) fn user(record: &UserRecord, id: &str) -> Result<(), InvalidRecord> {
     one_of("status", &record.status, &USER_STATUSES)?;
     for role in record.roles.iter().flatten() {
         one_of("roles", role, &ROLES)?;
@@ -71,6 +71,11 @@ pub(super) fn user(record: &UserRecord) -> Result<(), InvalidRecord> {
     few("charts", record.charts.len(), CHARTS_MAX)?;
     for chart in &record.charts {
         need(is_id(chart), "charts", chart, "a bare resource id")?;
+    }
+    if let Some(practitioner) = &record.practitioner {
+        let plays = id.starts_with("PractitionerRole/");
+        let is_one = practitioner.starts_with("Practitioner/") && is_user(practitioner).is_ok();
+        need(plays && is_one, "practitioner", practitioner, "the `Practitioner/17` whose `PractitionerRole` it is")?;
     }
     period(record.start.as_ref(), record.end.as_ref())?;
     time("as_of", record.as_of.as_ref()).map(drop)

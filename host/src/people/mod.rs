@@ -122,6 +122,9 @@ pub struct UserRecord {
     /// patients that are the user
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub charts: Vec<String>,
+    /// of a `PractitionerRole`: whose role it is, `Practitioner/17`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub practitioner: Option<String>,
     /// made up for tests
     #[serde(skip_serializing_if = "is_false")]
     pub test: bool,
@@ -133,7 +136,8 @@ pub struct UserRecord {
 impl Default for UserRecord {
     fn default() -> Self {
         let status = "active".to_owned();
-        Self { status, start: None, end: None, roles: None, charts: Vec::new(), test: false, as_of: None }
+        let (start, end, roles, charts, practitioner) = (None, None, None, Vec::new(), None);
+        Self { status, start, end, roles, charts, practitioner, test: false, as_of: None }
     }
 }
 
@@ -185,7 +189,7 @@ pub fn record(class: RecordClass, id: &str, source: &str, members: Value) -> Res
     }
     let members = match class {
         RecordClass::Patient => checked::<PatientRecord>(members, |record| limits::patient(record, id))?,
-        RecordClass::User => checked::<UserRecord>(members, limits::user)?,
+        RecordClass::User => checked::<UserRecord>(members, |record| limits::user(record, id))?,
         RecordClass::Client => checked::<ClientRecord>(members, limits::client)?,
     };
     Ok(Record { class, id: id.to_owned(), source: source.to_owned(), members })

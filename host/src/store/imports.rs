@@ -165,8 +165,10 @@ fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch, is_own: b
     } else if is_new && patch.class == RecordClass::User {
         members.insert("status".into(), "unknown".into());
     }
+    let is_held = members.get("status").is_some_and(|status| *status == "suspended");
     for (name, value) in &patch.members {
         match value {
+            _ if name == "status" && is_held => None,
             // SECURITY: they only close a provider's own chart, so one resource less never opens one.
             Value::Array(more) if name == "charts" => {
                 let mut charts = members.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -185,8 +187,8 @@ fn patched(transaction: &Transaction<'_>, tenant: &str, patch: &Patch, is_own: b
         if let Some(Value::Array(charts)) = members.get_mut("charts") {
             charts.truncate(people::CHARTS_MAX);
         }
-        ["start", "end"].into_iter().for_each(|name| drop(members.remove(name)));
-        members.insert("status".into(), "inactive".into());
+        // No resource says that somebody is suspended, and none lifts it.
+        members.insert("status".into(), "suspended".into());
         taken(members).map_err(|_| StoreError::Unreadable { column: "body" })
     })
 }

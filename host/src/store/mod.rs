@@ -227,9 +227,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(Store::open(dir.path()).unwrap());
         let path = dir.path().join(FILE_NAME);
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
         let error = Store::open(dir.path()).unwrap_err();
-        assert!(matches!(error, StoreError::NewerVersion { found: 4, known: 3, .. }), "{error:?}");
+        assert!(matches!(error, StoreError::NewerVersion { found: 5, known: 4, .. }), "{error:?}");
         assert!(error.to_string().contains(FILE_NAME));
     }
 

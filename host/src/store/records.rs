@@ -8,7 +8,7 @@ use chartgate_model::{Millis, Record, RecordClass};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde_json::{Map, Value};
 
-use super::relationships::{MAX_PAGE, change, revision, to_column, to_limit};
+use super::relationships::{IMPORT, MAX_PAGE, change, revision, to_column, to_limit};
 use super::{Change, Effect, Store, StoreError, validate};
 
 /// Some records, in the order of their ids.
@@ -45,6 +45,10 @@ impl Store {
         validate::tenant(tenant)?;
         self.write(|transaction| {
             let effect = delete_row(transaction, tenant, class, id, source)?;
+            if source == IMPORT {
+                // A file that was read half-way has to be read again.
+                transaction.execute("DELETE FROM imports WHERE tenant = ?1", [tenant])?;
+            }
             change(transaction, effect)
         })
     }
@@ -92,7 +96,24 @@ impl Store {
             Ok((records, revision(transaction)?))
         })
     }
+
+    /// The records of a practitioner's roles, by any source that names whose they are, and the revision they were
+    /// read at.
+    pub fn roles_of(&self, tenant: &str, practitioner: &str) -> Result<(Vec<Record>, u64), StoreError> {
+        validate::tenant(tenant)?;
+        self.read(|transaction| {
+            let mut statement = transaction.prepare_cached(ROLES)?;
+            let rows = statement.query_map([tenant, practitioner], |row| record(row, RecordClass::User))?;
+            let records = rows.collect::<Result<Result<Vec<_>, _>, _>>()??;
+            Ok((records, revision(transaction)?))
+        })
+    }
 }
+
+/// By the index of those alone; what it leaves out has to be said again.
+const ROLES: &str = "SELECT id, body, source FROM records INDEXED BY records_of_practitioner
+     WHERE tenant = ?1 AND class = 'user' AND body ->> 'practitioner' = ?2 AND body ->> 'practitioner' IS NOT NULL
+     ORDER BY id, source";
 
 /// Write one record, unless it is so already.
 pub(super) fn put_row(

@@ -103,3 +103,18 @@ fn what_the_first_schema_held_is_kept() {
     let page = store.list("default", &crate::store::Filter::default(), None, 10).unwrap();
     assert_eq!(page.relationships.len(), 1);
 }
+
+/// A practitioner's roles are looked for at every decision about them.
+#[test]
+fn the_roles_of_a_practitioner_are_found_by_an_index() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).unwrap();
+    let plan = store.read(|transaction| {
+        let mut statement = transaction.prepare(&format!("EXPLAIN QUERY PLAN {}", super::ROLES))?;
+        let steps = statement.query_map(["default", "Practitioner/17"], |row| row.get::<_, String>(3))?;
+        Ok(steps.collect::<Result<Vec<_>, _>>()?)
+    });
+    let plan = plan.unwrap();
+    assert_eq!(plan.len(), 1, "{plan:?}");
+    assert!(plan[0].contains("records_of_practitioner"), "{plan:?}");
+}

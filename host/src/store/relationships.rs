@@ -3,6 +3,7 @@
 //! Rows are keyed by tenant, user, patient, kind and basis. Each change raises the revision of the directory
 //! in the same transaction, so an answer can say exactly which state of the directory it rests on.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use chartgate_model::{Millis, Relationship, Terms};
@@ -13,7 +14,7 @@ use super::{Store, StoreError};
 
 /// What answers from here call themselves.
 pub const SOURCE: &str = "directory";
-/// The source of records that were taken over from resources.
+/// The source of what was taken over from resources.
 pub const IMPORT: &str = "import";
 /// The most rows one page of [`Store::list`] holds.
 pub const MAX_PAGE: usize = 1_000;
@@ -117,7 +118,8 @@ impl Store {
         validate::relationship(given)?;
         validate::by_hand(given)?;
         self.write(|transaction| {
-            let effect = put_row(transaction, tenant, given, now)??;
+            let given = begun(transaction, tenant, given, now)?;
+            let effect = put_row(transaction, tenant, &given, now)??;
             change(transaction, effect)
         })
     }
@@ -138,7 +140,8 @@ impl Store {
         self.write(|transaction| {
             let mut bulk = Bulk::default();
             for (index, entry) in given.iter().enumerate() {
-                let effect = put_row(transaction, tenant, entry, now)?;
+                let entry = begun(transaction, tenant, entry, now)?;
+                let effect = put_row(transaction, tenant, &entry, now)?;
                 match effect.map_err(|source| StoreError::Entry { index, source })? {
                     Effect::Created => bulk.created += 1,
                     Effect::Updated | Effect::Deleted => bulk.updated += 1,
@@ -306,6 +309,25 @@ fn list_sql(filter: &Filter) -> String {
     )
 }
 
+/// A grant by hand of authority over somebody begins when it is granted, where it does not say when.
+///
+/// SECURITY: what began in a patient's minority ends with it, so that it has to be known when it began.
+fn begun<'g>(
+    transaction: &Transaction<'_>,
+    tenant: &str,
+    given: &'g Relationship,
+    now: Millis,
+) -> Result<Cow<'g, Relationship>, StoreError> {
+    let is_authority = matches!(given.kind.as_str(), "guardian" | "caregiver" | "agency");
+    let is_over = given.end.is_some_and(|end| end <= now);
+    if !is_authority || given.start.is_some() || given.status != "active" || is_over {
+        return Ok(Cow::Borrowed(given));
+    }
+    let before = one(transaction, tenant, &given.user, &given.patient, &given.kind, &given.terms.basis)?;
+    let start = before.filter(|before| before.status == "active").and_then(|before| before.start);
+    Ok(Cow::Owned(Relationship { start: Some(start.unwrap_or(now)), ..given.clone() }))
+}
+
 /// Write one row, unless it is so already. The inner error is the entry's own fault.
 pub(super) fn put_row(
     transaction: &Transaction<'_>,
@@ -381,6 +403,8 @@ fn relationship(row: &Row<'_>) -> Result<Result<Relationship, StoreError>, rusql
         (Ok(start), Ok(end)) => (start, end),
         (Err(error), _) | (_, Err(error)) => return Ok(Err(error)),
     };
+    let basis: String = row.get(3)?;
+    let source = if validate::is_resource(&basis) { IMPORT } else { SOURCE };
     Ok(Ok(Relationship {
         user: row.get(0)?,
         patient: row.get(1)?,
@@ -388,11 +412,11 @@ fn relationship(row: &Row<'_>) -> Result<Result<Relationship, StoreError>, rusql
         level: row.get(4)?,
         status: row.get(5)?,
         via: row.get(6)?,
-        source: SOURCE.to_owned(),
+        source: source.to_owned(),
         start,
         end,
         terms: Terms {
-            basis: row.get(3)?,
+            basis,
             exclude_types: list(row.get(9)?),
             exclude_labels: list(row.get(10)?),
             condition: row.get(11)?,

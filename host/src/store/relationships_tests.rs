@@ -322,3 +322,23 @@ fn nothing_is_granted_by_hand_on_what_resources_give() {
         assert!(store.put("default", &on(basis, "active"), NOW).is_ok(), "{basis}");
     }
 }
+
+#[test]
+fn authority_granted_by_hand_begins_when_it_is_granted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let put = |kind: &str, start: Option<Millis>, end: Option<Millis>, at: u64| {
+        let given = Relationship { start, end, ..related("RelatedPerson/5", "1", kind) };
+        store.put("default", &given, Millis(at)).unwrap();
+        store.get("default", "RelatedPerson/5", "1", kind, "").unwrap().unwrap().start
+    };
+    for kind in ["guardian", "caregiver", "agency"] {
+        assert_eq!(put(kind, None, None, 7), Some(Millis(7)), "{kind}");
+        assert_eq!(put(kind, None, Some(Millis(90)), 8), Some(Millis(7)), "the same grant, until then");
+        assert_eq!(put(kind, Some(Millis(3)), None, 9), Some(Millis(3)), "it says when");
+        store.revoke("default", "RelatedPerson/5", "1", kind, Millis(10)).unwrap();
+        assert_eq!(put(kind, None, None, 11), Some(Millis(11)), "granted anew");
+    }
+    assert_eq!(put("parent", None, None, 12), None, "a parent is one since birth");
+    assert_eq!(put("treatment", None, None, 12), None);
+}

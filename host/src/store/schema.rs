@@ -12,7 +12,7 @@ const APPLICATION_ID: i64 = 0x4348_4754;
 /// Step `n` brings a database from `user_version` n to n + 1. Steps that were released never change.
 ///
 /// The checks repeat what [`super::validate`] asks, because a hand-edited row must not reach a policy.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE directory (
         id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -228,6 +228,11 @@ const MIGRATIONS: [&str; 3] = [
         expires_ms INTEGER NOT NULL,
         PRIMARY KEY (client, jti)
     ) STRICT, WITHOUT ROWID;
+",
+    // Whose role a PractitionerRole is.
+    "
+    CREATE INDEX records_of_practitioner ON records (tenant, class, body ->> 'practitioner', id, source)
+        WHERE body ->> 'practitioner' IS NOT NULL;
 ",
 ];
 

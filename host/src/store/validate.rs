@@ -86,13 +86,17 @@ pub fn basis(text: &str) -> Result<(), InvalidMember> {
 /// A relationship that somebody gives by hand: what rests on a resource is the next import's to take away, so nothing
 /// is granted on it. It may be suspended or revoked there.
 pub fn by_hand(given: &Relationship) -> Result<(), InvalidMember> {
-    let resource = given.terms.basis.split('#').next().and_then(|basis| basis.split_once('/'));
-    let derived = resource.is_some_and(|(kind, id)| crate::derived::TYPES.contains(&kind) && is_id(id));
-    if derived && given.status == "active" {
+    if is_resource(&given.terms.basis) && given.status == "active" {
         let expected = "a document of your own: the next import would take away what rests on a resource";
         return Err(invalid("basis", &given.terms.basis, expected));
     }
     Ok(())
+}
+
+/// Whether a basis is a resource that imports take over, `Consent/9` or a part of what it gives, `CareTeam/9#2`.
+pub fn is_resource(basis: &str) -> bool {
+    let resource = basis.split('#').next().and_then(|basis| basis.split_once('/'));
+    resource.is_some_and(|(kind, id)| crate::derived::TYPES.contains(&kind) && is_id(id))
 }
 
 fn terms(given: &Relationship) -> Result<(), InvalidMember> {

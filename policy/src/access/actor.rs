@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use crate::access::record::{flag, instant, records, required, texts};
+use crate::access::record::{Readings, flag, instant, records, required, texts};
 use crate::json::{Json, Malformed, Value};
 use crate::reason::Reason;
 use crate::types::SubjectKind;
@@ -65,8 +65,8 @@ impl<'a> Actor<'a> {
         self.records.iter().all(|record| record.is_aside)
     }
 
-    pub(crate) fn oldest_ms(&self) -> Option<u64> {
-        self.records.iter().filter_map(|record| record.as_of_ms).min()
+    pub(crate) fn read(&self) -> Readings {
+        self.records.iter().filter_map(|record| record.as_of_ms).collect()
     }
 
     /// Whether they may act in a role now by every record, and until when.

@@ -5,13 +5,15 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use crate::access::age::{Age, BirthDate, Offset};
-use crate::access::record::{flag, instant, number, records, required, texts};
+use crate::access::record::{Readings, flag, instant, number, records, required, texts};
 use crate::json::{Json, Malformed, Value};
 use crate::reason::Reason;
 use crate::settings::Settings;
 
 /// Charts merged into one another that are followed.
 const MERGES_MAX: usize = 5;
+/// How far summer time moves the clocks at the most.
+const SUMMER_TIME_MS: u64 = 2 * 3_600_000;
 
 /// What one source knows of a patient.
 #[derive(Debug, Clone)]
@@ -48,10 +50,12 @@ pub(crate) struct Charts<'a> {
 pub(crate) struct Chart<'c> {
     pub(crate) patient: String,
     records: &'c [Record<'c>],
+    /// those of the charts that led here
+    former: Vec<&'c Record<'c>>,
     /// ids that led here, this one among them
     names: Vec<&'c str>,
-    /// when the oldest record that led here was read
-    oldest_ms: Option<u64>,
+    /// when the records that led here were read
+    read: Readings,
 }
 
 impl<'a> Charts<'a> {
@@ -83,7 +87,7 @@ impl<'a> Charts<'a> {
     /// step would open another human's chart.
     pub(crate) fn survivor<'c>(&'c self, patient: &'c str) -> Result<Chart<'c>, Reason> {
         let mut at = patient;
-        let (mut names, mut oldest_ms) = (Vec::new(), None);
+        let (mut names, mut former, mut read) = (Vec::new(), Vec::new(), Readings::default());
         for step in 0..=MERGES_MAX {
             let records = self.of(at);
             let mut next = records.iter().filter_map(|record| record.merged_into.as_deref());
@@ -92,11 +96,13 @@ impl<'a> Charts<'a> {
                 return Err(Reason::MergeUnresolved);
             }
             names.push(at);
-            let read = records.iter().filter_map(|record| record.as_of_ms);
-            oldest_ms = read.chain(oldest_ms).min();
+            read.extend(records.iter().filter_map(|record| record.as_of_ms));
             match first {
-                None => return Ok(Chart { patient: at.to_string(), records, names, oldest_ms }),
-                Some(into) => at = into,
+                None => return Ok(Chart { patient: at.to_string(), records, former, names, read }),
+                Some(into) => {
+                    former.extend(records);
+                    at = into;
+                }
             }
         }
         // Too long, or a circle.
@@ -107,7 +113,8 @@ impl<'a> Charts<'a> {
 impl<'c> Chart<'c> {
     /// A patient nothing is known of.
     pub(crate) fn unknown(patient: &'c str) -> Self {
-        Self { patient: patient.to_string(), records: &[], names: Vec::from([patient]), oldest_ms: None }
+        let names = Vec::from([patient]);
+        Self { patient: patient.to_string(), records: &[], former: Vec::new(), names, read: Readings::default() }
     }
 
     /// The ids that led here, that of the chart among them.
@@ -119,8 +126,8 @@ impl<'c> Chart<'c> {
         self.records.is_empty()
     }
 
-    pub(crate) fn oldest_ms(&self) -> Option<u64> {
-        self.oldest_ms
+    pub(crate) fn read(&self) -> Readings {
+        self.read
     }
 
     pub(crate) fn is_test(&self) -> bool {
@@ -129,6 +136,13 @@ impl<'c> Chart<'c> {
 
     fn any(&self, says: fn(&Record<'_>) -> bool) -> bool {
         self.records.iter().any(says)
+    }
+
+    /// The records of the chart and of those that led here.
+    ///
+    /// SECURITY: what was closed before it was merged is not open since.
+    fn on_the_way(&self) -> impl Iterator<Item = &Record<'_>> {
+        self.former.iter().copied().chain(self.records)
     }
 
     /// Dead by any record.
@@ -141,7 +155,7 @@ impl<'c> Chart<'c> {
         if self.any(|record| !record.active) {
             return Err(Reason::PatientInactive);
         }
-        if self.any(|record| record.app_access_blocked) {
+        if self.on_the_way().any(|record| record.app_access_blocked) {
             return Err(Reason::AppAccessBlocked);
         }
         Ok(())
@@ -149,7 +163,7 @@ impl<'c> Chart<'c> {
 
     /// Whether no restriction in force keeps a user out.
     pub(crate) fn admits(&self, user: &str, now_ms: u64) -> bool {
-        let restrictions = self.records.iter().filter_map(|record| record.restriction.as_ref());
+        let restrictions = self.on_the_way().filter_map(|record| record.restriction.as_ref());
         let mut in_force = restrictions.filter(|restriction| restriction.until_ms.is_none_or(|until| now_ms < until));
         in_force.all(|restriction| restriction.allow.iter().any(|allowed| allowed == user))
     }
@@ -189,6 +203,13 @@ impl<'c> Chart<'c> {
     /// Whether the patient is old enough for access of their own, as far as their age is known.
     pub(crate) fn is_old_enough(&self, settings: &Settings, now_ms: u64) -> bool {
         self.ages(now_ms).all(|age| age.is_surely(settings.own_access_from_age))
+    }
+
+    /// Whether the patient may have been a minor at a time, by their years.
+    pub(crate) fn was_minor(&self, settings: &Settings, at_ms: u64) -> bool {
+        // The offset known is that of now, which summer time may have moved since.
+        let at_ms = at_ms.saturating_add(SUMMER_TIME_MS);
+        self.ages(at_ms).any(|age| !age.is_surely(settings.age_of_majority))
     }
 
     /// What a patient's age makes of the authority of others over them.

@@ -10,6 +10,7 @@ use crate::access::actor::{Actor, CLIENT, Refusals, USER, kind_of_client};
 use crate::access::chart::Charts;
 use crate::access::known::Width;
 use crate::access::reach::{Circle, Failures, Stop};
+use crate::access::record::Readings;
 use crate::access::relationship::Entries;
 use crate::reason::Reason;
 use crate::rule::{Rule, Trace};
@@ -103,14 +104,14 @@ impl<'r, 'a> People<'r, 'a> {
         if let Some(unknown) = required.filter(|_| actor.is_unknown()) {
             return Err(unknown);
         }
-        self.fresh(actor.oldest_ms())?;
+        self.fresh(actor.read())?;
         actor.acts(role, self.request.now_ms, refusals)
     }
 
     /// SECURITY: what was true a while ago may have been taken back since.
-    pub(super) fn fresh(&self, oldest_ms: Option<u64>) -> Result<(), Reason> {
-        let max_ms = self.settings.fact_age_max_s * 1_000;
-        match oldest_ms.is_some_and(|read| read.saturating_add(max_ms) < self.request.now_ms) {
+    /// What is to be read in a while would be fresh until then, and longer.
+    pub(super) fn fresh(&self, read: Readings) -> Result<(), Reason> {
+        match read.is_apart(self.request.now_ms, self.settings.fact_age_max_s * 1_000) {
             true => Rule::FactAge.refuse(Reason::FactStale),
             false => Ok(()),
         }

@@ -42,6 +42,37 @@ pub(crate) fn texts<'a>(value: Value<'_, 'a>, name: &str) -> Result<Option<Vec<C
     }
 }
 
+/// When records were read, the first and the last, milliseconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Readings {
+    first_and_last_ms: Option<(u64, u64)>,
+}
+
+impl Readings {
+    /// Whether one of them lies further from a time than allowed, before or behind it.
+    pub(crate) fn is_apart(self, at_ms: u64, by_ms: u64) -> bool {
+        self.first_and_last_ms
+            .is_some_and(|(first, last)| first.saturating_add(by_ms) < at_ms || last > at_ms.saturating_add(by_ms))
+    }
+}
+
+impl Extend<u64> for Readings {
+    fn extend<T: IntoIterator<Item = u64>>(&mut self, read: T) {
+        for at in read {
+            let (first, last) = self.first_and_last_ms.unwrap_or((at, at));
+            self.first_and_last_ms = Some((first.min(at), last.max(at)));
+        }
+    }
+}
+
+impl FromIterator<u64> for Readings {
+    fn from_iter<T: IntoIterator<Item = u64>>(read: T) -> Self {
+        let mut all = Self::default();
+        all.extend(read);
+        all
+    }
+}
+
 /// The records of a fact.
 pub(crate) fn records<'j, 'a>(root: Value<'j, 'a>) -> Result<impl Iterator<Item = Value<'j, 'a>>, Malformed> {
     let records = root.get("records")?.filter(|records| records.is_array()).ok_or(Malformed)?;

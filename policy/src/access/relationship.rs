@@ -23,7 +23,8 @@ const DELEGATION: &str = "delegation";
 const EXECUTOR: &str = "executor";
 /// The kind that ends when the patient comes of age.
 const PARENT: &str = "parent";
-/// Kinds that speak for a minor: limited when the minor is old enough for some privacy.
+/// Kinds that speak for a minor: limited when the minor is old enough for some privacy, and over with the minority
+/// they began in.
 const FOR_MINORS: [&str; 4] = [PARENT, "guardian", "caregiver", "agency"];
 
 /// One relationship fact.
@@ -36,6 +37,9 @@ pub(crate) struct Entry<'a> {
     source: Cow<'a, str>,
     start_ms: Option<u64>,
     end_ms: Option<u64>,
+    /// of one to a role: how long it lasts
+    role_start_ms: Option<u64>,
+    role_end_ms: Option<u64>,
     exclude_types: Vec<Cow<'a, str>>,
     exclude_labels: Vec<Cow<'a, str>>,
     condition: Option<Condition>,
@@ -64,6 +68,13 @@ pub(crate) struct Entries<'a> {
     pub(crate) list: Vec<Entry<'a>>,
     /// the source knows more than it says
     pub(crate) truncated: bool,
+}
+
+impl Entry<'_> {
+    /// It takes access away, whatever others grant.
+    pub(crate) fn is_against(&self) -> bool {
+        self.status != Status::Active
+    }
 }
 
 impl<'a> Entries<'a> {
@@ -195,6 +206,8 @@ fn entry<'a>(value: Value<'_, 'a>) -> Result<Entry<'a>, Malformed> {
         source: required(value, "source")?,
         start_ms: instant(value, "start_ms")?,
         end_ms: instant(value, "end_ms")?,
+        role_start_ms: instant(value, "role_start_ms")?,
+        role_end_ms: instant(value, "role_end_ms")?,
         exclude_types: texts(value, "exclude_types")?.unwrap_or_default(),
         exclude_labels: texts(value, "exclude_labels")?.unwrap_or_default(),
         condition,
@@ -228,7 +241,7 @@ fn kinds(role: SubjectKind) -> &'static [(&'static str, Reason)] {
 }
 
 /// What the entries about one patient give a user: the first live kind without limits, or else the first live one.
-pub(crate) fn right<'e>(entries: &'e [Entry<'e>], asking: Asking<'_>) -> Result<Right<'e>, Reason> {
+pub(crate) fn right<'e>(entries: &[&'e Entry<'e>], asking: Asking<'_>) -> Result<Right<'e>, Reason> {
     if entries.is_empty() {
         return Err(Reason::NoRelationship);
     }
@@ -238,7 +251,7 @@ pub(crate) fn right<'e>(entries: &'e [Entry<'e>], asking: Asking<'_>) -> Result<
     let mut failure = Reason::RelationshipKindMismatch;
     let mut limited = None;
     for (kind, reason) in kinds(asking.role) {
-        let of_kind = entries.iter().filter(|entry| entry.kind == *kind);
+        let of_kind = entries.iter().copied().filter(|entry| entry.kind == *kind);
         let right = match *kind {
             DELEGATION => delegated(of_kind, *reason, asking),
             kind => standing(of_kind, kind, *reason, asking).map(|standing| standing.map(Right::Own)),
@@ -413,17 +426,40 @@ fn live<'e>(
 
 /// Whether one active entry holds now, and until when.
 fn holds(entry: &Entry<'_>, asking: Asking<'_>, window_ms: u64) -> Result<Option<u64>, Reason> {
+    // What is widened is the event. Nobody plays a role a day longer.
+    let start_ms = entry.start_ms.map(|start| start.saturating_sub(window_ms)).max(entry.role_start_ms);
     let end_ms = entry.end_ms.map(|end| end.saturating_add(window_ms));
-    if entry.start_ms.is_some_and(|start| asking.now_ms < start.saturating_sub(window_ms)) {
+    let end_ms = end_ms.into_iter().chain(entry.role_end_ms).min();
+    if start_ms.is_some_and(|start| asking.now_ms < start) {
         return Err(Reason::RelationshipNotStarted);
     }
     if end_ms.is_some_and(|end| end <= asking.now_ms) {
         return Err(Reason::RelationshipEnded);
     }
+    let end_ms = end_ms.into_iter().chain(minority_of(entry, asking)?).min();
     match &*entry.level {
         "full" | "limited" => Ok(end_ms),
         "read-only" if asking.writing => Err(Reason::RelationshipReadOnly),
         "read-only" => Ok(end_ms),
         _ => Err(Reason::RelationshipLevelUnsupported),
+    }
+}
+
+/// When one that began in the patient's minority ends with it; nothing where it is not so.
+///
+/// SECURITY: who was given authority over a child was not given authority over the adult. What is to outlast the
+/// minority is granted anew, or for an adult who cannot decide.
+fn minority_of(entry: &Entry<'_>, asking: Asking<'_>) -> Result<Option<u64>, Reason> {
+    let Asking { chart, settings, now_ms, .. } = asking;
+    let ends = FOR_MINORS.contains(&&*entry.kind) && entry.kind != PARENT;
+    if !ends || entry.condition == Some(Condition::Incapacity) || !Rule::Age.enforced() {
+        return Ok(None);
+    }
+    // An age nobody knows is judged with the kind.
+    let Ok(Minority { over, end_ms, .. }) = chart.minority(settings, now_ms) else { return Ok(None) };
+    match (over, entry.start_ms) {
+        (None, _) => Ok(end_ms),
+        (Some(over), Some(start)) if chart.was_minor(settings, start) => Err(over),
+        (Some(_), _) => Ok(None),
     }
 }

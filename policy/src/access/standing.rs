@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use crate::access::actor::{Actor, USER};
 use crate::access::chart::{Chart, Charts};
-use crate::access::known::Width;
+use crate::access::known::{Read, Width};
 use crate::access::people::People;
 use crate::access::reach::{Failures, Stop};
-use crate::access::relationship::{Asking, Limits, Right, Standing, right};
+use crate::access::relationship::{Asking, Entries, Entry, Limits, Right, Standing, right};
 use crate::reason::Reason;
 use crate::reference::split_local;
 use crate::rule::{Rule, Trace};
@@ -17,7 +17,15 @@ use crate::settings::Names;
 use crate::tables::Class;
 use crate::types::{Request, SubjectKind};
 
-impl People<'_, '_> {
+/// The entries about a chart, and those about charts that led there which take access away.
+///
+/// SECURITY: a merge does not undo what was revoked or suspended before it.
+fn in_sum<'e>(all: &'e [Read<'_, Entries<'e>>], chart: &Chart<'_>) -> Vec<&'e Entry<'e>> {
+    let about = all.iter().zip(chart.names()).flat_map(|(entries, name)| entries.about(name));
+    about.filter(|entry| entry.is_against() || *entry.patient == *chart.patient).collect()
+}
+
+impl<'a> People<'_, 'a> {
     /// By what right the user reaches a patient: themselves, or a live relationship; and that nothing known of
     /// the patient stands against it.
     pub(crate) fn standing(&self, patient: &str, writing: bool, trace: &mut Trace) -> Result<Standing, Stop> {
@@ -85,7 +93,7 @@ impl People<'_, '_> {
             Rule::Merge.refuse(reason)?;
             Ok(Chart::unknown(patient))
         })?;
-        self.fresh(chart.oldest_ms())?;
+        self.fresh(chart.read())?;
         Ok(chart)
     }
 
@@ -172,8 +180,8 @@ impl People<'_, '_> {
     fn by_relationship(&self, chart: &Chart<'_>, writing: bool, width: Width) -> Result<Standing, Stop> {
         let Request { subject, now_ms, .. } = *self.request;
         let asking = Asking { role: subject.kind, now_ms, writing, settings: self.settings, chart };
-        let entries = self.entries(subject.user, &chart.patient, width)?;
-        match right(entries.about(&chart.patient), asking)? {
+        let entries = self.towards(subject.user, chart, width)?;
+        match right(&in_sum(&entries, chart), asking)? {
             Right::Own(standing) => Ok(standing),
             Right::Delegated(all) => {
                 let mut failures = Failures::default();
@@ -192,6 +200,19 @@ impl People<'_, '_> {
         }
     }
 
+    /// Relationships of a user to a chart and to those that led there, the chart's own last.
+    fn towards<'x>(&'x self, user: &str, chart: &Chart<'_>, width: Width) -> Result<Vec<Read<'x, Entries<'a>>>, Stop> {
+        let mut needs = Failures::default();
+        let mut all = Vec::new();
+        for name in chart.names() {
+            match self.entries(user, name, width) {
+                Ok(entries) => all.push(entries),
+                Err(stop) => needs.add(stop),
+            }
+        }
+        if needs.is_empty() { Ok(all) } else { Err(needs.into_stop(Reason::FactMissing)) }
+    }
+
     /// What somebody's delegator has, who may act for themselves now.
     fn of_delegator(&self, delegator: &str, asking: Asking<'_>, width: Width) -> Result<Standing, Stop> {
         let refuse = || Stop::Deny(Reason::DelegatorWithoutAccess);
@@ -201,7 +222,7 @@ impl People<'_, '_> {
             return Err(refuse());
         }
         let actor = self.actor(&format!("user/{delegator}"));
-        let entries = self.entries(delegator, &asking.chart.patient, width);
+        let entries = self.towards(delegator, asking.chart, width);
         let (actor, entries) = match (actor, entries) {
             (Ok(actor), Ok(entries)) => (actor, entries),
             (actor, entries) => {
@@ -210,7 +231,7 @@ impl People<'_, '_> {
                 return Err(all.into_stop(Reason::FactMissing));
             }
         };
-        self.fresh(actor.oldest_ms())?;
+        self.fresh(actor.read())?;
         let role = SubjectKind::Provider.name();
         let end_ms = self.acts(&actor, role, &USER, Some(Reason::UserUnknown)).map_err(|_| refuse())?;
         // What is closed to the delegator is closed to whoever works for them.
@@ -220,7 +241,7 @@ impl People<'_, '_> {
         if own || apart || !chart.admits(delegator, asking.now_ms) {
             return Err(refuse());
         }
-        match right(entries.about(&asking.chart.patient), asking) {
+        match right(&in_sum(&entries, chart), asking) {
             Ok(Right::Own(standing)) => Ok(standing.and(&Standing { end_ms, ..Standing::SYSTEM })),
             _ => Err(refuse()),
         }

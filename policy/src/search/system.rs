@@ -11,6 +11,7 @@ use crate::reason::Reason;
 use crate::rule::Rule;
 use crate::scope::Letters;
 use crate::search::narrow::{Can, Search, Searched};
+use crate::search::parameters::{counts, masks};
 use crate::tables::ResourceType;
 use crate::types::{Interaction, Parameter, Request};
 
@@ -36,10 +37,13 @@ impl<'a> Walk<'_, 'a> {
             self.request = whole;
         }
         let all = failures.is_empty();
+        // A count without the rows of some type is the count of another search, and where members are left out nothing
+        // else says that a type is missing.
+        let shaped = whole.parameters.iter().any(|parameter| counts(parameter) || masks(parameter));
         match failures.into_stop(Reason::ScopeInsufficient) {
             needs @ Stop::Needs(_) => return Err(needs),
             // Left as it is, the search finds rows of every type it names.
-            deny if permitted.is_empty() || !(all || unites) => return Err(deny),
+            deny if permitted.is_empty() || !(all || (unites && !shaped)) => return Err(deny),
             Stop::Deny(_) => {}
         }
         let mut permit = Permit::by(Reason::PermittedPatients, None);

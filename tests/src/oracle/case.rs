@@ -23,7 +23,7 @@ use super::{Narrowed, Opinion};
 /// URL of the base every case is about.
 pub const BASE: &str = "https://ehr.example/fhir";
 /// Policy calls of one decision at the most, as the host has it.
-const ROUNDS_MAX: u32 = 4;
+const ROUNDS_MAX: u32 = 5;
 /// Stands in for a client without a user while the body is read: the policy judges it, not the wire.
 const STAND_IN: &str = "Patient/stand-in";
 
@@ -293,6 +293,12 @@ impl FactSource for Directory {
 
     fn of_user(&self, _tenant: &str, user: &str) -> Result<SourceAnswer, FactError> {
         Ok(self.answer(|entry| entry.user == user))
+    }
+
+    fn roles(&self, _tenant: &str, practitioner: &str) -> Result<RecordsAnswer, FactError> {
+        let named = |record: &&Record| record.members.get("practitioner").is_some_and(|named| named == practitioner);
+        let records = self.records.iter().filter(named).cloned().collect();
+        Ok(RecordsAnswer { records, stamp: "case".into() })
     }
 
     fn records(&self, _tenant: &str, class: RecordClass, ids: &BTreeSet<String>) -> Result<RecordsAnswer, FactError> {

@@ -354,6 +354,12 @@ impl FactSource for Clinic {
         Ok(self.answer(all.filter(|entry| entry.user == user).cloned()))
     }
 
+    fn roles(&self, _tenant: &str, practitioner: &str) -> Result<RecordsAnswer, FactError> {
+        let named = |record: &&Record| record.members.get("practitioner").is_some_and(|named| named == practitioner);
+        let records = self.records.values().flatten().filter(named).cloned().collect();
+        Ok(RecordsAnswer { records, stamp: "clinic".into() })
+    }
+
     fn records(&self, _tenant: &str, class: RecordClass, ids: &BTreeSet<String>) -> Result<RecordsAnswer, FactError> {
         let records = ids.iter().flat_map(|id| self.of(class, id)).collect();
         Ok(RecordsAnswer { records, stamp: "clinic".into() })

@@ -103,7 +103,8 @@ impl Standing {
 impl People<'_> {
     /// Every patient the user reaches, of those the user's relationships and charts name.
     pub fn reached(&self, writing: bool) -> Reach {
-        let of_user = self.relationships.iter().filter(|entry| entry.user == self.subject.user);
+        let counted = self.counted(&self.subject.user);
+        let of_user = self.relationships.iter().filter(|entry| counted.iter().any(|(user, _)| *user == entry.user));
         let mut named: BTreeSet<String> = of_user.map(|entry| entry.patient.clone()).collect();
         named.extend(self.own_chart().map(str::to_owned));
         let known = self.of(RecordClass::User, &self.subject.user);
@@ -131,15 +132,16 @@ impl People<'_> {
         let is_self = self.is_self(patient);
         // The user's own id is named, and was merged into a chart that is not said to be the user's.
         let is_lost = !is_self && self.own_chart() == Some(named);
+        let is_blocked = self.is_blocked(&way);
         let is_own = self.subject.kind == SubjectKind::Provider && self.is_own_chart_of(&self.subject.user, &way);
-        if is_lost || is_own || !self.is_test_equal(&records) {
+        if is_lost || is_blocked || is_own || !self.is_test_equal(&records) {
             return Vec::new();
         }
         let mut standings = match is_self {
             true => self.by_identity(&records).into_iter().collect(),
             false => self.related(&way, &records, writing),
         };
-        if !is_self && self.is_restricted_for(&self.subject.user, &records) {
+        if !is_self && self.is_restricted_for(&self.subject.user, &way) {
             standings.clear();
         }
         for standing in &mut standings {
@@ -165,10 +167,10 @@ impl People<'_> {
     /// Whether the record that stands for the user is open to them: where it is a chart, the chart has to be.
     pub fn is_own_record_open(&self) -> bool {
         let Some(own) = self.subject.user.strip_prefix("Patient/") else { return true };
-        let Some(patient) = self.survivor(own) else { return false };
-        let records = self.of(RecordClass::Patient, &patient);
+        let Some(way) = self.way(own) else { return false };
+        let records = self.of(RecordClass::Patient, &way[way.len() - 1]);
         let is_known = !records.is_empty() || !self.on("require_patient_records", true);
-        is_known && self.is_test_equal(&records) && self.by_identity(&records).is_some()
+        is_known && !self.is_blocked(&way) && self.is_test_equal(&records) && self.by_identity(&records).is_some()
     }
 
     /// Whether a chart is on a way, or ends where it does.
@@ -190,17 +192,25 @@ impl People<'_> {
         is_test(patient) == user && (client.is_empty() || is_test(&client) == user)
     }
 
+    /// Whether a practice keeps apps of patients and proxies away from a chart, or kept them from what became of it.
+    fn is_blocked(&self, way: &[String]) -> bool {
+        self.is_portal() && self.on_way(way).iter().any(|record| flag(record, "app_access_blocked"))
+    }
+
+    fn is_portal(&self) -> bool {
+        matches!(self.subject.kind, SubjectKind::Patient | SubjectKind::Proxy)
+    }
+
     /// Whether the chart may be opened by a patient or a proxy.
     fn is_open_to_apps(&self, records: &[&Record], executor: bool) -> bool {
         let any = |name: &str| records.iter().any(|record| flag(record, name));
         let inactive = records.iter().any(|record| record.members.get("active") == Some(&Value::Bool(false)));
-        let is_portal = matches!(self.subject.kind, SubjectKind::Patient | SubjectKind::Proxy);
-        !is_portal || !(inactive || any("app_access_blocked") || (any("deceased") && !executor))
+        !self.is_portal() || !(inactive || (any("deceased") && !executor))
     }
 
     /// Whether a restriction that has not ended leaves a user out.
-    fn is_restricted_for(&self, user: &str, records: &[&Record]) -> bool {
-        records.iter().filter_map(|record| record.members.get("restriction")).any(|restriction| {
+    fn is_restricted_for(&self, user: &str, way: &[String]) -> bool {
+        self.on_way(way).iter().filter_map(|record| record.members.get("restriction")).any(|restriction| {
             let until = restriction["until"].as_str().map(|until| Millis::parse(until).unwrap());
             let allowed = restriction["allow"].as_array().unwrap().iter().any(|one| one == user);
             until.is_none_or(|until| until > self.now) && !allowed

@@ -136,7 +136,7 @@ impl World<'_> {
             })
             .collect();
         let all = permitted.len() == opinions.len();
-        if permitted.is_empty() || !(all || unites) {
+        if permitted.is_empty() || !(all || (unites && !self.is_shaped())) {
             return Opinion::Deny;
         }
         let mut ends: Ends = [None].into();
@@ -335,22 +335,19 @@ impl World<'_> {
         })
     }
 
+    /// Rows with members left out cannot be judged, and a count tells of rows that are taken away.
+    fn is_shaped(&self) -> bool {
+        let left_out = |name: &str, value: &str| name == "_elements" || (name == "_summary" && value != "false");
+        self.is_counted() || self.request.request.parameters.iter().any(|given| left_out(&given.name, &given.value))
+    }
+
     /// A permit, unless rows were to be taken away from an answer that counts them. Where every row is
     /// judged again, the permit itself need not end.
     fn filtered(&self, obligations: &[&str], mut ends: Ends) -> Opinion {
         if obligations == ["response-filter"] {
             ends.insert(None);
         }
-        let counts = |name: &str, value: &str| match name {
-            // Rows with members left out cannot be judged, and a count tells of rows that are taken away.
-            "_elements" => true,
-            "_summary" => value != "false",
-            "_total" => value != "none",
-            "_count" => value == "0",
-            _ => false,
-        };
-        let counted = self.request.request.parameters.iter().any(|given| counts(&given.name, &given.value));
-        if counted && obligations.contains(&"response-filter") {
+        if self.is_shaped() && obligations.contains(&"response-filter") {
             return Opinion::Deny;
         }
         self.permit_with(obligations, ends)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use chartgate_model::{DecisionRequest, Record, RecordClass, Relationship};
 
 use super::key::FactKey;
-use super::{CHARTS_MAX, FactError};
+use super::{CHARTS_MAX, FactError, roles};
 pub(crate) use breaker::Breaker;
 use cache::Cache;
 pub(crate) use server::Server;
@@ -58,8 +58,10 @@ pub struct Live {
 pub(super) enum Question {
     /// all who are related to a patient, by bare id
     Patient(String),
-    /// a user, `Practitioner/17`
+    /// a user, `Practitioner/17`, and whose role they are
     User(String),
+    /// the roles of a practitioner
+    Roles(String),
     /// the patients of a user
     List(String),
     /// some patients' charts, by bare id
@@ -110,7 +112,7 @@ impl LiveFacts {
         if !server.tenants.contains(&asked.tenant) {
             return Ok(live);
         }
-        let mut questions: BTreeSet<Question> = keys.iter().filter_map(|key| question(key)).collect();
+        let mut questions: BTreeSet<Question> = keys.iter().flat_map(|key| questions(key)).collect();
         let related: Vec<String> = related.into_iter().collect();
         questions.extend(related.chunks(server::IDS_MAX).map(|ids| Question::Charts(ids.to_vec())));
         let mut put = BTreeSet::new();
@@ -152,13 +154,23 @@ impl Live {
     }
 }
 
-fn question(key: &str) -> Option<Question> {
-    match FactKey::parse(key)? {
-        FactKey::Between { patient, .. } => Some(Question::Patient(patient.to_owned())),
-        FactKey::Of { class: RecordClass::Patient, id } => Some(Question::Charts(vec![id.to_owned()])),
-        FactKey::Of { class: RecordClass::User, id } => Some(Question::User(id.to_owned())),
-        FactKey::OfUser { user } | FactKey::PatientsOf { user } => Some(Question::List(user.to_owned())),
+fn questions(key: &str) -> Vec<Question> {
+    let with_roles = |question, user: &str| {
+        let roles = match user {
+            user if roles::is_practitioner(user) => Some(Question::Roles(user.to_owned())),
+            user if roles::is_role(user) => Some(Question::User(user.to_owned())),
+            _ => None,
+        };
+        [Some(question), roles].into_iter().flatten().collect()
+    };
+    match FactKey::parse(key) {
+        Some(FactKey::Between { user, patient }) => with_roles(Question::Patient(patient.to_owned()), user),
+        Some(FactKey::Of { class: RecordClass::Patient, id }) => vec![Question::Charts(vec![id.to_owned()])],
+        Some(FactKey::Of { class: RecordClass::User, id }) => vec![Question::User(id.to_owned())],
+        Some(FactKey::OfUser { user } | FactKey::PatientsOf { user }) => {
+            with_roles(Question::List(user.to_owned()), user)
+        }
         // Who may be an app is no business of a FHIR server.
-        FactKey::Of { class: RecordClass::Client, .. } => None,
+        Some(FactKey::Of { class: RecordClass::Client, .. }) | None => Vec::new(),
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chartgate_model::{Millis, Record, RecordClass, Relationship, strict};
+use chartgate_model::{Millis, RecordClass, Relationship, strict};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
-use super::{Known, LiveError, Question, SOURCE};
+use super::{Known, LiveError, Question, SOURCE, roles};
 use crate::derived::{Derived, Reading, derive};
 use crate::outbound::{Endpoint, FetchError, HeaderValue};
 use crate::people;
@@ -53,6 +53,7 @@ impl Server {
                 Question::Charts(ids) => self.charts(ids).await,
                 Question::Patient(id) => self.patient(id).await,
                 Question::User(user) => self.user(user).await,
+                Question::Roles(practitioner) => self.roles(practitioner).await,
                 Question::List(user) => self.list(user).await,
             }
         });
@@ -100,28 +101,53 @@ impl Server {
         let kind =
             ["Practitioner", "PractitionerRole", "RelatedPerson", "Person"].into_iter().find(|known| *known == kind);
         if let Some(kind) = kind {
-            gathered.take_one(kind, id, self.one(kind, id).await?.as_ref())?;
+            gathered.take_one(kind, id, self.one(kind, id).await?)?;
         }
-        self.searches(&[("Person", vec![("link", user)])], &mut gathered).await?;
+        let mut humans: BTreeSet<String> = roles::practitioners(&gathered.known.records);
+        for practitioner in &humans {
+            let (_, id) = practitioner.split_once('/').unwrap_or_default();
+            let found = match self.one("Practitioner", id).await? {
+                // SECURITY: nobody plays the role any more.
+                Found::Nothing => Found::Gone,
+                found => found,
+            };
+            gathered.take_one("Practitioner", id, found)?;
+        }
+        humans.insert(user.to_owned());
+        for human in &humans {
+            self.searches(&[("Person", vec![("link", human)])], &mut gathered).await?;
+        }
         gathered.whole("about a user")?;
-        let of_user = |record: &Record| record.class == RecordClass::User && record.id == user;
-        gathered.known.records.retain(of_user);
+        gathered.known.records.retain(|record| record.class == RecordClass::User && humans.contains(&record.id));
+        Ok(gathered.about(|_| false))
+    }
+
+    /// The roles of a practitioner.
+    async fn roles(&self, practitioner: &str) -> Result<Known, LiveError> {
+        let mut gathered = self.gathered();
+        self.searches(&[("PractitionerRole", vec![("practitioner", practitioner)])], &mut gathered).await?;
+        gathered.whole("about roles")?;
         Ok(gathered.about(|_| false))
     }
 
     /// Everybody a user is related to, with their charts.
     async fn list(&self, user: &str) -> Result<Known, LiveError> {
         let mut gathered = self.gathered();
+        let mut users = vec![user.to_owned()];
+        if roles::is_practitioner(user) {
+            users.extend(self.roles(user).await?.records.into_iter().map(|role| role.id));
+        }
+        let named = users.join(",");
         let searches: [Search<'_>; 6] = [
-            ("CareTeam", vec![("participant", user)]),
-            ("Encounter", vec![("participant", user)]),
-            ("Appointment", vec![("actor", user)]),
-            ("Consent", vec![("actor", user)]),
-            ("Group", vec![("managing-entity", user)]),
-            ("Patient", vec![("general-practitioner", user)]),
+            ("CareTeam", vec![("participant", &named)]),
+            ("Encounter", vec![("participant", &named)]),
+            ("Appointment", vec![("actor", &named)]),
+            ("Consent", vec![("actor", &named)]),
+            ("Group", vec![("managing-entity", &named)]),
+            ("Patient", vec![("general-practitioner", &named)]),
         ];
         self.searches(&searches, &mut gathered).await?;
-        let mut known = gathered.about(|row| row.user == user);
+        let mut known = gathered.about(|row| users.contains(&row.user));
         let patients: BTreeSet<&str> = known.relationships.iter().map(|row| row.patient.as_str()).collect();
         let patients: Vec<&str> = patients.into_iter().collect();
         let mut records = Vec::new();
@@ -139,11 +165,12 @@ impl Server {
         Gathered { reading: &self.reading, read, known: Known { stamp, ..Known::default() } }
     }
 
-    /// One resource, `None` where the server has none.
-    async fn one(&self, kind: &'static str, id: &str) -> Result<Option<Value>, LiveError> {
+    /// One resource.
+    async fn one(&self, kind: &'static str, id: &str) -> Result<Found, LiveError> {
         match self.get(&format!("{kind}/{id}"), &[]).await {
-            Ok(value) => Ok(Some(value)),
-            Err(FetchError::Status(404 | 410)) => Ok(None),
+            Ok(value) => Ok(Found::Resource(value)),
+            Err(FetchError::Status(404)) => Ok(Found::Nothing),
+            Err(FetchError::Status(410)) => Ok(Found::Gone),
             Err(error) => Err(asked(kind, &error)),
         }
     }
@@ -202,6 +229,15 @@ fn said(path: &'static str, reason: &str) -> LiveError {
     LiveError::Asked { path, reason: reason.to_owned(), unwell: false }
 }
 
+/// What a server has of one resource.
+enum Found {
+    Resource(Value),
+    /// it was never there, as far as the server tells
+    Nothing,
+    /// it was deleted
+    Gone,
+}
+
 /// What was said so far.
 struct Gathered<'s> {
     reading: &'s Reading,
@@ -211,12 +247,21 @@ struct Gathered<'s> {
 
 impl Gathered<'_> {
     /// What the one resource asked for says, which has to be readable: without it, what others say would stand alone.
-    fn take_one(&mut self, kind: &'static str, id: &str, resource: Option<&Value>) -> Result<(), LiveError> {
-        let Some(value) = resource else { return Ok(()) };
-        if value["resourceType"] != kind || value["id"] != id {
-            return Err(said(kind, "its answer is not the resource asked for"));
+    fn take_one(&mut self, kind: &'static str, id: &str, found: Found) -> Result<(), LiveError> {
+        match found {
+            Found::Nothing => Ok(()),
+            Found::Gone => {
+                self.take(Derived::deleted(format!("{kind}/{id}")));
+                Ok(())
+            }
+            Found::Resource(value) => {
+                let says = |name: &str, text: &str| value.get(name).is_some_and(|said| said == text);
+                match says("resourceType", kind) && says("id", id) {
+                    true => self.take_whole(kind, &value),
+                    false => Err(said(kind, "its answer is not the resource asked for")),
+                }
+            }
         }
-        self.take_whole(kind, value)
     }
 
     /// What a resource says of a person, all of which has to be readable.
@@ -239,7 +284,8 @@ impl Gathered<'_> {
         self.known.relationships.extend(valid.map(|row| Relationship { source: SOURCE.into(), ..row }));
         for patch in records {
             let is_own = patch.is_own(&origin);
-            let mut members = patch.members;
+            // Nothing was known before that could be taken away.
+            let mut members = patch.said();
             if !is_own && patch.class == RecordClass::User {
                 // SECURITY: what somebody else's resource says of an account does not make it known.
                 members.insert("status".into(), "unknown".into());
@@ -263,7 +309,7 @@ impl Gathered<'_> {
             let Some(value) = entry.get("resource").filter(|resource| resource["resourceType"] == kind) else {
                 continue;
             };
-            if matches!(kind, "Patient" | "Person") {
+            if matches!(kind, "Patient" | "Person" | "PractitionerRole") {
                 // SECURITY: who they are about would stand alone with what others say of them.
                 self.take_whole(kind, value)?;
             } else if let Ok(derived) = derive(value, self.reading) {

@@ -54,6 +54,9 @@ pub(super) const TIMES: [&str; 15] = [
     "2026-11-25T10:00:00Z",
 ];
 
+/// About when somebody came of age who was born in 2005, the clocks of New York moved or not.
+const AT_AGE: [&str; 2] = ["2023-11-24T04:00:00Z", "2023-11-24T02:59:59.999Z"];
+
 /// A kind of subject and a user who may be one.
 pub(super) fn subject(dice: &mut Dice) -> (&'static str, String) {
     let kind = dice.weighted(&[(35, "patient"), (32, "provider"), (20, "proxy"), (13, "system")]);
@@ -82,7 +85,7 @@ pub(super) fn live(dice: &mut Dice, kind: &str, user: &str, patient: &str) -> Kn
         status: "active".into(),
         via: "ordinary".into(),
         source: dice.text(&SOURCES),
-        start: dice.percent(40).then(|| dice.text(&[TIMES[0], TIMES[1], TIMES[2], NOW])),
+        start: dice.percent(40).then(|| dice.text(&[TIMES[0], TIMES[1], TIMES[2], NOW, AT_AGE[0], AT_AGE[1]])),
         end: dice.percent(50).then(|| dice.text(&[TIMES[4], TIMES[6], TIMES[7], TIMES[8]])),
         exclude_types: Vec::new(),
         exclude_labels: Vec::new(),

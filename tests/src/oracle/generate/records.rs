@@ -53,7 +53,50 @@ impl Draft {
             }
         }
         self.delegators(dice);
+        self.roles(dice);
         self.merge(dice);
+    }
+
+    /// Providers at work in a role, some of whose relationships are to the role.
+    fn roles(&mut self, dice: &mut Dice) {
+        let user = self.user.clone();
+        if self.kind != "provider" || !dice.percent(30) {
+            return;
+        }
+        let practitioner = if user.starts_with("Practitioner/") { user.as_str() } else { "Practitioner/17" };
+        let role = if user.starts_with("PractitionerRole/") { user.as_str() } else { "PractitionerRole/4" };
+        if user.starts_with("Person/") {
+            return;
+        }
+        if dice.percent(80) {
+            self.say(dice, "user", practitioner, &json!({}));
+        }
+        self.say(dice, "user", role, &json!({ "practitioner": practitioner }));
+        let (practitioner, role) = (practitioner.to_owned(), role.to_owned());
+        for one in self.relationships.iter_mut().filter(|one| one.user == practitioner && dice.percent(70)) {
+            one.user.clone_from(&role);
+        }
+        match dice.below(6) {
+            0 => {
+                let status = dice.text(&["inactive", "suspended"]);
+                self.members(dice, "user", &role).insert("status".into(), json!(status));
+            }
+            1 | 2 => {
+                let (name, time) = (dice.text(&["start", "end"]), dice.text(&people::TIMES));
+                let _ = period(self.members(dice, "user", &role), &name, &time);
+            }
+            3 => {
+                let source = dice.text(&SOURCES);
+                let members = json!({ "practitioner": "Practitioner/18" });
+                self.records.push(Told { class: "user".into(), id: role, source, members });
+            }
+            _ => {}
+        }
+        if dice.percent(20) {
+            let mut other = people::live(dice, "provider", &practitioner, &self.chart.clone());
+            other.status = dice.text(&["suspended", "revoked"]);
+            self.relationships.push(other);
+        }
     }
 
     /// An account that is linked to several charts of one human, at times without any relationship.
@@ -287,7 +330,7 @@ fn age(dice: &mut Dice, draft: &mut Draft) {
     if dice.percent(30) {
         draft.contradict(dice, &chart);
     }
-    if dice.percent(10) {
+    if dice.percent(18) {
         draft.emancipate(dice, &chart);
     }
     for record in draft.records.iter_mut().filter(|record| record.class == "patient" && record.id == chart) {
@@ -360,6 +403,11 @@ fn stale(dice: &mut Dice, draft: &mut Draft) {
         return patient(dice, draft);
     }
     let at = *dice.pick(&old);
+    let ahead = ["2026-11-24T10:01:00Z", "2026-11-24T10:01:00.001Z"];
+    if dice.percent(30) {
+        draft.records[at].members["as_of"] = json!(dice.text(&ahead));
+        return;
+    }
     let times = ["2026-11-24T09:59:00Z", "2026-11-24T09:58:59.999Z", "2026-11-24T09:58:30Z", "2020-01-01T00:00:00Z"];
     draft.records[at].members["as_of"] = json!(dice.text(&times));
 }
@@ -370,6 +418,25 @@ fn on_the_way(dice: &mut Dice, draft: &mut Draft) {
     let mut way: Vec<&mut Told> = draft.records.iter_mut().filter(merged).collect();
     let at = dice.below(way.len());
     let id = way[at].id.clone();
+    // What was taken back before the charts became one.
+    match dice.below(8) {
+        0 => {
+            let allow = json!([dice.text(&["Practitioner/99", "Practitioner/17", "RelatedPerson/5"])]);
+            way[at].members["restriction"] = json!({ "allow": allow });
+            return;
+        }
+        1 => {
+            way[at].members["app_access_blocked"] = json!(true);
+            return;
+        }
+        2 | 3 => {
+            let mut known = people::live(dice, draft.kind, &draft.user, &id);
+            known.status = dice.text(&["active", "suspended", "revoked"]);
+            draft.relationships.push(known);
+            return;
+        }
+        _ => {}
+    }
     if draft.kind == "provider" && dice.percent(60) {
         let user = draft.user.clone();
         draft.members(dice, "user", &user).insert("charts".into(), json!([id]));

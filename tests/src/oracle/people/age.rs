@@ -35,7 +35,12 @@ pub(super) struct Standpoint {
 impl People<'_> {
     /// How a patient stands to an age; `None` where no record has a birth date.
     pub(super) fn age(&self, records: &[&Record], years: u64) -> Option<Standpoint> {
-        let now = i128::from(self.now.0);
+        self.age_at(records, years, self.now)
+    }
+
+    /// The same at another time, by the clocks of today.
+    fn age_at(&self, records: &[&Record], years: u64, at: Millis) -> Option<Standpoint> {
+        let now = i128::from(at.0);
         // A birth date is one in every place somebody says that they live; in none, it is anywhere.
         let mut zones: Vec<Option<&str>> =
             records.iter().filter_map(|record| record.members.get("zone").and_then(Value::as_str)).map(Some).collect();
@@ -81,6 +86,12 @@ impl People<'_> {
     pub(super) fn minor_until(&self, records: &[&Record]) -> Option<Option<Millis>> {
         let majority = self.age(records, self.number("age_of_majority", 18))?;
         (!majority.perhaps && !self.is_emancipated(records)).then_some(majority.turns)
+    }
+
+    /// Whether somebody may have been a minor by years, give or take what summer time moves the clocks.
+    pub(super) fn was_minor(&self, records: &[&Record], at: Millis) -> bool {
+        let at = Millis(at.0 + 2 * 3_600_000);
+        self.age_at(records, self.number("age_of_majority", 18), at).is_some_and(|age| !age.surely)
     }
 
     /// Whether somebody is old enough for access of their own, or nobody knows.

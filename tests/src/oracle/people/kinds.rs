@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use chartgate_model::{Millis, Record, RecordClass, Relationship, SubjectKind};
 
+use super::records::Times;
 use super::{People, Standing, earlier, flag, is_test, later};
 
 const DAY_MS: u64 = 86_400_000;
@@ -13,6 +14,13 @@ const PROVIDER_KINDS: [&str; 8] =
     ["treatment", "encounter", "care-team", "primary-care", "appointment", "department", "coverage", "delegation"];
 
 const DELEGATION: &str = "delegation";
+
+/// A relationship, and when it holds at the most.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    known: &'a Relationship,
+    role: Times,
+}
 
 /// Whose relationship is looked at, and for what.
 #[derive(Clone, Copy)]
@@ -49,8 +57,8 @@ impl People<'_> {
     }
 
     /// What entries of one kind give.
-    fn of_entries(&self, asked: Asked<'_>, kind: &str, entries: &[&Relationship]) -> Option<Standing> {
-        let (in_force, end) = self.in_force(entries)?;
+    fn of_entries(&self, asked: Asked<'_>, kind: &str, entries: &[Entry<'_>]) -> Option<Standing> {
+        let (in_force, end) = self.in_force(asked, entries)?;
         if asked.writing && in_force.iter().any(|entry| entry.level == "read-only") {
             return None;
         }
@@ -66,32 +74,41 @@ impl People<'_> {
     }
 
     /// The entries of a kind, unless one of them is revoked or one of any kind suspended.
-    fn of_one_kind(&self, asked: Asked<'_>, kind: &str) -> Option<Vec<&Relationship>> {
-        let is_between = |entry: &&Relationship| {
-            entry.user == asked.user && Some(&entry.patient) == asked.way.last() && entry.via == "ordinary"
-        };
-        let between: Vec<&Relationship> = self.relationships.iter().filter(is_between).collect();
-        let of_kind: Vec<&Relationship> = between.iter().filter(|entry| entry.kind == kind).copied().collect();
-        let is_over = between.iter().any(|entry| entry.status == "suspended")
-            || of_kind.iter().any(|entry| entry.status == "revoked");
-        (!is_over).then_some(of_kind)
+    fn of_one_kind(&self, asked: Asked<'_>, kind: &str) -> Option<Vec<Entry<'_>>> {
+        let counted = self.counted(asked.user);
+        let shared =
+            |entry: &Relationship| counted.iter().find(|(user, _)| *user == entry.user).map(|(_, times)| *times);
+        let (mut live, mut is_over) = (Vec::new(), false);
+        let ordinary = self.relationships.iter().filter(|entry| entry.via == "ordinary");
+        let mut ordinary: Vec<&Relationship> = ordinary.collect();
+        ordinary.sort_by_key(|entry| counted.iter().position(|(user, _)| *user == entry.user));
+        for known in ordinary {
+            let Some(times) = shared(known).filter(|_| asked.way.contains(&known.patient)) else { continue };
+            is_over |= known.status == "suspended" || (known.status == "revoked" && known.kind == kind);
+            if let (Some(role), true) = (times, asked.way.last() == Some(&known.patient) && known.kind == kind) {
+                live.push(Entry { known, role });
+            }
+        }
+        (!is_over).then_some(live)
     }
 
     /// Those of the entries that are in force, and when they end; `None` where a source has none that is. Encounters and
     /// appointments of other times say nothing about now.
-    fn in_force<'e>(&self, entries: &[&'e Relationship]) -> Option<(Vec<&'e Relationship>, Option<Millis>)> {
-        let sources: BTreeSet<&str> = entries.iter().map(|entry| entry.source.as_str()).collect();
+    fn in_force<'e>(&self, asked: Asked<'_>, entries: &[Entry<'e>]) -> Option<(Vec<&'e Relationship>, Option<Millis>)> {
+        let sources: BTreeSet<&str> = entries.iter().map(|entry| entry.known.source.as_str()).collect();
         let (mut in_force, mut first) = (Vec::new(), None);
         for source in &sources {
             let mut last: Option<Option<Millis>> = None;
-            for entry in entries.iter().filter(|entry| entry.source == *source) {
+            for entry in entries.iter().filter(|entry| entry.known.source == *source) {
                 let (start, end) = self.period(entry);
+                let Some(until) = self.outlives_minority(asked, entry.known) else { continue };
+                let end = earlier(end, until);
                 if start.is_none_or(|start| start <= self.now) && end.is_none_or(|end| self.now < end) {
-                    in_force.push(*entry);
+                    in_force.push(entry.known);
                     last = Some(last.map_or(end, |known| later(known, end)));
                 }
             }
-            let is_event = entries.iter().any(|entry| matches!(entry.kind.as_str(), "encounter" | "appointment"));
+            let is_event = entries.iter().any(|entry| matches!(entry.known.kind.as_str(), "encounter" | "appointment"));
             match last {
                 Some(last) => first = earlier(first, last),
                 None if is_event => {}
@@ -101,15 +118,32 @@ impl People<'_> {
         (!in_force.is_empty()).then_some((in_force, first))
     }
 
+    /// `None` where authority over a minor has outlived the minority; else when it would.
+    fn outlives_minority(&self, asked: Asked<'_>, entry: &Relationship) -> Option<Option<Millis>> {
+        let is_for_minors = ["guardian", "caregiver", "agency"].contains(&entry.kind.as_str());
+        if !is_for_minors || entry.terms.condition.as_deref() == Some("incapacity") {
+            return Some(None);
+        }
+        match self.minor_until(asked.records) {
+            Some(until) => Some(until),
+            None => {
+                let began_in_it = entry.start.is_some_and(|start| self.was_minor(asked.records, start));
+                (!began_in_it).then_some(None)
+            }
+        }
+    }
+
     /// When an entry holds.
-    fn period(&self, entry: &Relationship) -> (Option<Millis>, Option<Millis>) {
+    fn period(&self, entry: &Entry<'_>) -> Times {
+        let Entry { known: entry, role } = entry;
         let days = match entry.kind.as_str() {
             "encounter" => self.number("encounter_window_days", 30),
             "appointment" => self.number("appointment_window_days", 30),
             _ => 0,
         };
         let start = entry.start.map(|start| Millis(start.0.saturating_sub(days * DAY_MS)));
-        (start, entry.end.map(|end| Millis(end.0.saturating_add(days * DAY_MS))))
+        let end = entry.end.map(|end| Millis(end.0.saturating_add(days * DAY_MS)));
+        (start.max(role.0), earlier(end, role.1))
     }
 
     fn conditions(&self, records: &[&Record], entries: &[&Relationship], standing: &mut Standing) -> Option<()> {
@@ -152,13 +186,13 @@ impl People<'_> {
         let entries = self.of_one_kind(asked, DELEGATION)?;
         let mut delegators: Vec<Option<&str>> = Vec::new();
         for entry in &entries {
-            let delegator = entry.terms.delegator.as_deref();
+            let delegator = entry.known.terms.delegator.as_deref();
             if !delegators.contains(&delegator) {
                 delegators.push(delegator);
             }
         }
         delegators.into_iter().find_map(|delegator| {
-            let theirs = entries.iter().filter(|entry| entry.terms.delegator.as_deref() == delegator);
+            let theirs = entries.iter().filter(|entry| entry.known.terms.delegator.as_deref() == delegator);
             let own = self.of_entries(asked, DELEGATION, &theirs.copied().collect::<Vec<_>>())?;
             Some(own.join(&self.of_delegator(asked, delegator?)?))
         })
@@ -172,7 +206,7 @@ impl People<'_> {
         if delegator == asked.user || !is_provider || known.is_empty() {
             return None;
         }
-        let is_closed = self.is_restricted_for(delegator, asked.records)
+        let is_closed = self.is_restricted_for(delegator, asked.way)
             || self.is_own_chart_of(delegator, asked.way)
             || is_test(&known) != is_test(asked.records);
         if is_closed {

@@ -13,15 +13,51 @@ const STEPS_MAX: usize = 5;
 const AGE_MAX_S: u64 = 60;
 
 impl<'a> People<'a> {
-    /// The records of one, of every source.
+    /// The records of one, of every source; of a role those of whoever plays it, too.
     pub(super) fn of(&self, class: RecordClass, id: &str) -> Vec<&'a Record> {
-        self.records.iter().filter(|record| record.class == class && record.id == id).collect()
+        let named = self.practitioners(class, id);
+        let is_theirs =
+            |record: &&Record| record.class == class && (record.id == id || named.contains(&record.id.as_str()));
+        self.records.iter().filter(is_theirs).collect()
     }
 
-    /// Whether a record was read too long ago.
+    /// Whose role it is.
+    fn practitioners(&self, class: RecordClass, id: &str) -> BTreeSet<&'a str> {
+        let own = self.records.iter().filter(|record| record.class == class && record.id == id);
+        own.filter_map(|record| text(record, "practitioner")).collect()
+    }
+
+    /// Everybody whose relationships count for a user, and from when until when; `None`: only where they take away.
+    pub(super) fn counted(&self, user: &str) -> Vec<(String, Option<Times>)> {
+        let mut all = vec![(user.to_owned(), Some((None, None)))];
+        let named = self.practitioners(RecordClass::User, user);
+        all.extend(named.into_iter().map(|practitioner| (practitioner.to_owned(), None)));
+        let plays = |record: &&Record| user.starts_with("Practitioner/") && text(record, "practitioner") == Some(user);
+        let roles: BTreeSet<&str> = self.records.iter().filter(plays).map(|record| record.id.as_str()).collect();
+        all.extend(roles.into_iter().map(|role| (role.to_owned(), self.tenure(role))));
+        all
+    }
+
+    /// When a role is played, by everything known of it.
+    fn tenure(&self, role: &str) -> Option<Times> {
+        let own: Vec<&Record> =
+            self.records.iter().filter(|record| record.class == RecordClass::User && record.id == role).collect();
+        let is_played = own.iter().all(|record| record.members["status"] == "active");
+        let is_of_one = self.practitioners(RecordClass::User, role).len() == 1;
+        let start = own.iter().filter_map(|record| instant(record, "start")).max();
+        let end = own.iter().filter_map(|record| instant(record, "end")).min();
+        (is_played && is_of_one).then_some((start, end))
+    }
+
+    /// The records of every chart on a way.
+    pub(super) fn on_way(&self, way: &[String]) -> Vec<&'a Record> {
+        way.iter().flat_map(|chart| self.of(RecordClass::Patient, chart)).collect()
+    }
+
+    /// Whether a record was read too long ago, or will be.
     pub(super) fn is_stale(&self, record: &Record) -> bool {
-        let oldest = self.now.0.saturating_sub(self.number("fact_age_max_s", AGE_MAX_S) * 1000);
-        instant(record, "as_of").is_some_and(|read| read.0 < oldest)
+        let most = self.number("fact_age_max_s", AGE_MAX_S) * 1000;
+        instant(record, "as_of").is_some_and(|read| read.0.abs_diff(self.now.0) > most)
     }
 
     /// The chart a patient's was merged into in the end; `None` where nobody can tell, or the records are too old.
@@ -48,6 +84,9 @@ impl<'a> People<'a> {
         None
     }
 }
+
+/// From when until when.
+pub(super) type Times = (Option<Millis>, Option<Millis>);
 
 /// A time in a record.
 pub(super) fn instant(record: &Record, name: &str) -> Option<Millis> {
