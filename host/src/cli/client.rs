@@ -136,6 +136,9 @@ fn add(given: Add) -> anyhow::Result<Ended> {
     let secret = secret.as_ref().map(|secret| secret.text());
     let mut lines = vec![format!("client {}", client.id)];
     lines.extend(secret.map(|secret| format!("secret {secret}   (it is shown this once)")));
+    if client.auth.method() == "client_secret_post" {
+        lines.push("it can authenticate only where the host has `smart.secret_post = true`".into());
+    }
     print(&place, &json!({ "client": client, "client_secret": secret }), &lines)?;
     Ok(Ended::Done)
 }
@@ -169,7 +172,8 @@ fn remove(one: &One) -> anyhow::Result<Ended> {
 }
 
 pub(super) fn registrar<'a>(store: &'a Store, edge: &'a Edge, place: &'a Place) -> Registrar<'a> {
-    Registrar { store, edge, tenant: &place.tenant }
+    // What the host's configuration says is not known here.
+    Registrar { store, edge, tenant: &place.tenant, post: true }
 }
 
 /// Put a change on record. What is secret is not in it.

@@ -74,7 +74,9 @@ const SCOPE: &str = "openid fhirUser profile launch launch/patient offline_acces
 pub(super) fn fill(store: &Store, edge: &Edge, config: &Config) -> anyhow::Result<()> {
     people(store, (edge.now)())?;
     match &config.smart {
-        Some(smart) => accounts(&Registrar { store, edge, tenant: &smart.tenant }, &smart.issuer),
+        Some(smart) => {
+            accounts(&Registrar { store, edge, tenant: &smart.tenant, post: smart.secret_post }, &smart.issuer)
+        }
         None => Ok(()),
     }
 }

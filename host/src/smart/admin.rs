@@ -20,6 +20,8 @@ pub struct Registrar<'a> {
     pub edge: &'a Edge,
     /// whose apps and people
     pub tenant: &'a str,
+    /// apps may send a secret in the body, `client_secret_post`
+    pub post: bool,
 }
 
 /// Something cannot be registered.
@@ -122,6 +124,10 @@ impl Registrar<'_> {
             drawn = Some(secret);
             Ok(vec![hash])
         };
+        if new.auth == "client_secret_post" && !self.post {
+            let message = "`client_secret_post` is off here (`smart.secret_post`), use `client_secret_basic`".into();
+            return Err(ClientError { member: "auth", message }.into());
+        }
         let auth = match new.auth.as_str() {
             "none" => ClientAuth::None,
             "client_secret_basic" => ClientAuth::ClientSecretBasic { secrets: secrets()? },

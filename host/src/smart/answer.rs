@@ -84,7 +84,7 @@ impl Server {
     ) -> Result<String, OAuthError> {
         let (now, mut claims) = (self.now(), Map::new());
         claims.insert("iss".into(), json!(self.settings.issuer));
-        claims.insert("sub".into(), json!(self.subject(grant)));
+        claims.insert("sub".into(), json!(self.subject(&grant.account, &grant.user)));
         claims.insert("aud".into(), json!(client.id));
         claims.insert("iat".into(), json!(now.0 / 1_000));
         claims.insert("exp".into(), json!(now.0 / 1_000 + self.settings.access_token_s));
@@ -104,8 +104,8 @@ impl Server {
     /// The name of a user at all apps: it stays, and tells nothing (OpenID Connect Core, section 2).
     ///
     /// One account in two roles is two users: a token never joins their rights.
-    pub(super) fn subject(&self, grant: &GrantRow) -> String {
-        let named = format!("{}\n{}\n{}", self.settings.tenant, grant.account, grant.user);
+    pub(super) fn subject(&self, account: &str, user: &str) -> String {
+        let named = format!("{}\n{account}\n{user}", self.settings.tenant);
         super::secret::digest(&named).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -120,7 +120,7 @@ impl Server {
     ) -> Result<String, OAuthError> {
         let mut claims = Map::new();
         claims.insert("iss".into(), json!(self.settings.issuer));
-        claims.insert("sub".into(), json!(self.subject(grant)));
+        claims.insert("sub".into(), json!(self.subject(&grant.account, &grant.user)));
         claims.insert("aud".into(), json!(self.settings.base.url));
         claims.insert("client_id".into(), json!(client.id));
         claims.insert("iat".into(), json!(self.now().0 / 1_000));

@@ -5,11 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chartgate_model::{GrantRequest, Millis};
 use serde::{Deserialize, Serialize};
 
-use super::account::{self, Account, Identity};
+use super::account::{Account, Identity};
 use super::client::Client;
 use super::error::{AuthorizeError, ErrorCode};
 use super::flow::{Asked, Chosen, Flow, SignedIn};
 use super::form::Form;
+use super::keyring::KeyError;
 use super::launch::LaunchContext;
 use super::request::{self, Return};
 use super::secret::{Secret, digest};
@@ -17,7 +18,7 @@ use super::settings::{CODE_MS, FLOW_MS};
 use super::{Server, consent, scopes};
 use crate::grant::{GrantAnswer, Granted, Stage};
 use crate::store::StoreError;
-use crate::store::oauth::{ApprovalRow, Digest, FlowRow, GrantRow, NewGrant, SessionRow};
+use crate::store::oauth::{ApprovalRow, FlowRow, GrantRow, NewGrant, SessionRow};
 
 /// A flow that nobody has claimed yet.
 const UNCLAIMED: [u8; 32] = [0; 32];
@@ -26,10 +27,6 @@ pub(super) const CHOICES_MAX: usize = 100;
 
 /// Before what stands in a form for somebody who names a patient.
 pub const UNLISTED: &str = "named ";
-/// How long somebody stays signed in at the most, however busy they are.
-const SESSION_MAX_MS: u64 = 12 * 60 * 60 * 1_000;
-/// How long a session outlives the last access token that hangs on it, so that it can be renewed.
-const SESSION_GRACE_MS: u64 = 10 * 60 * 1_000;
 
 /// Who comes with a request: a browser with its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,11 +188,15 @@ impl Server {
             let next = match flow {
                 Flow::SignIn(asked) => {
                     let now = self.now();
-                    match signed_in.and_then(|(account, auth)| asked.signed_in(account, *auth, now)) {
-                        Some(signed_in) => Flow::Choose(signed_in),
-                        None if asked.request.prompt.none => {
-                            return asks(ErrorCode::LoginRequired, "nobody is signed in");
+                    let signed_in = signed_in.and_then(|(account, auth)| asked.signed_in(account, *auth, now));
+                    match signed_in {
+                        Some(signed_in) if self.is_expected(&signed_in)? => Flow::Choose(signed_in),
+                        // Somebody signed in for this, and is not who was meant: that is an answer.
+                        Some(signed_in) if asked.was_made_for(Millis(signed_in.auth_ms)) => Flow::Choose(signed_in),
+                        _ if asked.request.prompt.none => {
+                            return asks(ErrorCode::LoginRequired, "whom this is for is not signed in");
                         }
+                        Some(_) => return Ok(Next::Page("login")),
                         None => return Ok(Next::Page("login")),
                     }
                 }
@@ -244,7 +245,10 @@ impl Server {
         let client = self.client(&asked.request.client).map_err(failed)?.ok_or(ErrorCode::UnauthorizedClient)?;
         let account = self.account(&signed_in.account).map_err(failed)?.ok_or(ErrorCode::AccessDenied)?;
         let mut choices = Choices::default();
-        for identity in signed_in.identities(&account).filter(|identity| client.kind.serves(identity.kind.into())) {
+        let serves = |identity: &&Identity| client.kind.serves(identity.kind.into());
+        for identity in
+            self.identities(signed_in, &account).map_err(|_| ErrorCode::ServerError)?.into_iter().filter(serves)
+        {
             let patient = asked.launch.as_ref().and_then(|launch| launch.patient.clone());
             let request = self.grant_request(&asked.request.client, identity, &asked.request.scope, patient);
             match self.ask(Stage::Look, &request).await {
@@ -261,6 +265,33 @@ impl Server {
             }
         }
         Ok(choices)
+    }
+
+    /// Whether somebody signed in who is meant: by the app, or by the record system that opened it.
+    fn is_expected(&self, signed_in: &SignedIn) -> Result<bool, AuthorizeError> {
+        let asked = &signed_in.asked;
+        if asked.launch.is_none() && asked.request.id_token_hint.is_none() {
+            return Ok(true);
+        }
+        let account = self.account(&signed_in.account)?;
+        Ok(account.map(|account| self.identities(signed_in, &account).map(|all| !all.is_empty())).transpose()?
+            == Some(true))
+    }
+
+    /// The identities of an account that are meant.
+    fn identities<'a>(&self, signed_in: &SignedIn, account: &'a Account) -> Result<Vec<&'a Identity>, KeyError> {
+        let request = &signed_in.asked.request;
+        let hint = request.id_token_hint.as_ref();
+        let hinted = hint.map(|token| self.keyring.signed(&self.store, token)).transpose()?.flatten();
+        let named = hinted.as_ref().and_then(|claims| claims.get("sub")?.as_str());
+        let meant = |identity: &&Identity| match (named, hint) {
+            (Some(named), _) => named == self.subject(&signed_in.account, &identity.user),
+            // Of a token that none of the keys signed that are still known, nobody can tell whose it is: without
+            // asking nobody is taken for them, and by asking anybody may be.
+            (None, Some(_)) => !request.prompt.none,
+            (None, None) => true,
+        };
+        Ok(signed_in.identities(account).filter(meant).collect())
     }
 
     /// Take up a choice: one of those listed, or a patient named by somebody who reaches too many to list.
@@ -487,105 +518,6 @@ impl Server {
         pairs.push(("iss", &self.settings.issuer));
         with_query(&asked.request.redirect_uri, &pairs)
     }
-
-    /// Sign in: a session of its own for who has the password.
-    pub async fn sign_in(
-        &self,
-        visit: &Visit,
-        name: &str,
-        password: &str,
-        address: std::net::IpAddr,
-    ) -> Result<Option<Secret>, SignInError> {
-        let name = account::name(name).unwrap_or_default();
-        if !self.throttle.sign_in(&name, address) {
-            return Err(SignInError::TooOften);
-        }
-        let row = self.store.account(&self.settings.tenant, &name)?;
-        let password = password.to_owned();
-        let (row, matches) = tokio::task::spawn_blocking(move || {
-            let matches = account::verify(row.as_ref(), &password);
-            (row, matches)
-        })
-        .await
-        .map_err(|_| SignInError::Failed)?;
-        let open = match row.filter(|_| matches) {
-            Some(row) => self.account(&row.name)?.is_some(),
-            None => false,
-        };
-        if !open {
-            self.throttle.failed(address);
-            return Ok(None);
-        }
-        Ok(Some(self.begin_session(Some(&name), Some(&visit.session))?.0))
-    }
-
-    /// A new session: of nobody, or of somebody who signed in, in place of the one before.
-    pub fn begin_session(
-        &self,
-        account: Option<&str>,
-        before: Option<&SessionRow>,
-    ) -> Result<(Secret, SessionRow), SignInError> {
-        let (now, secret) = (self.now(), Secret::draw(&self.edge).map_err(|_| SignInError::Failed)?);
-        let csrf = Secret::draw(&self.edge).map_err(|_| SignInError::Failed)?;
-        let session = SessionRow {
-            id: secret.digest(),
-            account: account.map(|name| (name.to_owned(), now)),
-            csrf: csrf.text().to_owned(),
-            expires: now.plus_ms(self.settings.session_ms),
-        };
-        self.store.begin_session(&self.settings.tenant, &session, before.map(|before| &before.id), now)?;
-        Ok((secret, session))
-    }
-
-    /// Whether another request may begin at an address.
-    pub fn may_begin(&self, address: std::net::IpAddr) -> bool {
-        self.throttle.begin(address)
-    }
-
-    /// The session of a cookie.
-    pub fn session(&self, cookie: &str) -> Result<Option<SessionRow>, StoreError> {
-        let found = self.store.session(&self.settings.tenant, &digest(cookie), self.now())?;
-        found.map(|session| self.kept(session, self.settings.session_ms)).transpose()
-    }
-
-    /// A session goes on while it is used.
-    fn kept(&self, session: SessionRow, for_ms: u64) -> Result<SessionRow, StoreError> {
-        let Some((_, auth)) = &session.account else { return Ok(session) };
-        let until = self.now().plus_ms(for_ms).min(auth.plus_ms(SESSION_MAX_MS));
-        // Not each time a page is looked at.
-        if until.0 < session.expires.0 + SESSION_GRACE_MS / 10 {
-            return Ok(session);
-        }
-        self.store.keep_session(&session.id, until)?;
-        Ok(SessionRow { expires: until, ..session })
-    }
-
-    /// When an access token that hangs on a session has to end, if it would end by itself at `longest`; `None` when the
-    /// session has ended.
-    pub(super) fn within_session(&self, id: &Digest, longest: Millis) -> Result<Option<Millis>, StoreError> {
-        let Some(session) = self.store.session(&self.settings.tenant, id, self.now())? else { return Ok(None) };
-        let life_ms = longest.0.saturating_sub(self.now().0) + SESSION_GRACE_MS;
-        Ok(Some(longest.min(self.kept(session, life_ms)?.expires)))
-    }
-
-    /// Sign out.
-    pub fn end_session(&self, session: &SessionRow) -> Result<(), StoreError> {
-        self.store.end_session(&session.id, self.now())
-    }
-}
-
-/// Nobody is signed in.
-#[derive(Debug, thiserror::Error)]
-pub enum SignInError {
-    /// too many tries
-    #[error("there were too many tries")]
-    TooOften,
-    /// it failed here
-    #[error("signing in failed here")]
-    Failed,
-    /// the database
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 fn to(asked: &Asked) -> Return {

@@ -82,7 +82,7 @@ impl Server {
         put("token_type", json!("Bearer"));
         put("exp", json!(row.expires.0 / 1_000));
         put("iat", json!(row.issued.0 / 1_000));
-        put("sub", json!(self.subject(&row.grant)));
+        put("sub", json!(self.subject(&row.grant.account, &row.grant.user)));
         put("aud", json!(self.settings.base.url));
         put("iss", json!(self.settings.issuer));
         if let Some(user) = self.fhir_user(&body, &row.scope) {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
 use super::account::{self, Account, Identity};
-use super::authorize::SignInError;
 use super::secret::{Secret, digest};
+use super::session::SignInError;
 use super::{Server, Visit};
 use crate::store::StoreError;
 use crate::store::oauth::{AccountRow, EnrolmentRow};

@@ -137,6 +137,13 @@ impl From<StoreError> for AuthorizeError {
     }
 }
 
+impl From<super::keyring::KeyError> for AuthorizeError {
+    fn from(error: super::keyring::KeyError) -> Self {
+        drop(OAuthError::from(error));
+        Self::Failed
+    }
+}
+
 impl From<NoRandom> for AuthorizeError {
     fn from(error: NoRandom) -> Self {
         drop(OAuthError::from(error));

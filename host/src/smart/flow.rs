@@ -60,11 +60,16 @@ impl Asked {
     /// INVARIANT: with `prompt=login` only a login after the request counts.
     pub fn signed_in(&self, account: &str, auth: Millis, now: Millis) -> Option<SignedIn> {
         let request = &self.request;
-        let again = request.prompt.login && auth.0 < self.at_ms;
         let age_s = now.0.saturating_sub(auth.0) / 1_000;
         // A login made for this request is never too old for it.
-        let too_old = request.max_age_s.is_some_and(|max_s| age_s > max_s) && auth.0 < self.at_ms;
-        (!again && !too_old).then(|| SignedIn { asked: self.clone(), account: account.to_owned(), auth_ms: auth.0 })
+        let too_old = request.prompt.login || request.max_age_s.is_some_and(|max_s| age_s > max_s);
+        let counts = self.was_made_for(auth) || !too_old;
+        counts.then(|| SignedIn { asked: self.clone(), account: account.to_owned(), auth_ms: auth.0 })
+    }
+
+    /// Whether a login came after the request.
+    pub fn was_made_for(&self, auth: Millis) -> bool {
+        auth.0 >= self.at_ms
     }
 }
 
@@ -127,6 +132,7 @@ mod tests {
             prompt,
             max_age_s,
             login_hint: None,
+            id_token_hint: None,
         };
         Asked { request, launch: None, at_ms: 100_000 }
     }

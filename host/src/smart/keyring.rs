@@ -10,7 +10,7 @@ use super::StartError;
 use crate::edge::Edge;
 use crate::store::oauth::KeyRow;
 use crate::store::{Store, StoreError};
-use crate::tokens::{SigningError, SigningKey};
+use crate::tokens::{SigningError, SigningKey, signed};
 
 /// How long a retired key is shown: longer than any token lives.
 const SHOWN_MS: u64 = 2 * 24 * 60 * 60 * 1_000;
@@ -48,6 +48,11 @@ impl Keyring {
         let keys = store.signing_keys()?;
         let keys = keys.iter().map(|row| Ok(self.read(row)?.public().clone()));
         Ok(json!({ "keys": keys.collect::<Result<Vec<Value>, SigningError>>()? }))
+    }
+
+    /// The claims of what was signed with one of the keys that are still shown.
+    pub(super) fn signed(&self, store: &Store, token: &str) -> Result<Option<Map<String, Value>>, KeyError> {
+        Ok(signed(token, &self.public(store)?))
     }
 
     fn read(&self, row: &KeyRow) -> Result<Arc<SigningKey>, SigningError> {

@@ -36,6 +36,7 @@ pub mod launch;
 pub mod request;
 mod scopes;
 pub mod secret;
+mod session;
 pub mod settings;
 mod text;
 mod throttle;
@@ -48,10 +49,11 @@ use std::sync::{Arc, Mutex};
 use chartgate_model::Millis;
 
 pub use authenticate::Credentials;
-pub use authorize::{Next, SignInError, Started, UNLISTED, Visit};
+pub use authorize::{Next, Started, UNLISTED, Visit};
 pub use check::{Introspection, Verified};
 pub use discovery::{cors_of, openid_configuration, smart_configuration};
 pub use enrol::{Claimed, EnrolError, Enrolment};
+pub use session::SignInError;
 pub use text::{Page, TextError};
 pub use token::{TOKEN_PARAMETERS, TokenResponse};
 
@@ -109,7 +111,8 @@ impl Server {
 
     /// Who changes what this server knows.
     pub fn registrar(&self) -> admin::Registrar<'_> {
-        admin::Registrar { store: &self.store, edge: &self.edge, tenant: &self.settings.tenant }
+        let post = self.settings.secret_post;
+        admin::Registrar { store: &self.store, edge: &self.edge, tenant: &self.settings.tenant, post }
     }
 
     /// How it behaves.

@@ -62,6 +62,8 @@ pub struct AuthorizationRequest {
     pub max_age_s: Option<u64>,
     /// who the app thinks it is
     pub login_hint: Option<String>,
+    /// an ID token of whom the app expects
+    pub id_token_hint: Option<String>,
 }
 
 /// What of the person may or has to be asked.
@@ -121,7 +123,7 @@ pub fn read(
         return Err(invalid("`response_mode` has to be `query`"));
     }
     let long = |name: &&str| form.get(name).is_some_and(|value| value.len() > LONGEST);
-    if ["state", "nonce", "launch", "login_hint", "aud"].iter().any(long) {
+    if ["state", "nonce", "launch", "login_hint", "aud", "id_token_hint"].iter().any(long) {
         return Err(invalid("a parameter is longer than 2048 bytes"));
     }
     let state = to.state.clone().ok_or(invalid("`state` is missing"))?;
@@ -140,6 +142,7 @@ pub fn read(
         prompt,
         max_age_s,
         login_hint: form.get("login_hint").map(str::to_owned),
+        id_token_hint: form.get("id_token_hint").map(str::to_owned),
     })
 }
 

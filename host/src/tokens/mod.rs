@@ -40,7 +40,7 @@ pub use issuers::Issuers;
 pub use jsonwebtoken::Algorithm;
 pub use seal::Seal;
 pub use settings::{Binding, ClaimNames, ClaimPath, MAX_LEEWAY_S, TokenConfig};
-pub use signing::{SigningError, SigningKey};
+pub use signing::{SigningError, SigningKey, signed};
 
 /// All algorithms a token can be allowed to use, by their names in headers and keys.
 pub(crate) const ALGORITHMS: [(&str, Algorithm); 9] = [

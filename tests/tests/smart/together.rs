@@ -238,3 +238,74 @@ fn somebody_uses_their_invitation_without_an_app() {
     });
     assert_eq!(apps.path(), "/oauth/apps", "{}", apps.text);
 }
+
+/// OpenID Connect Core, section 3.1.2.1: nobody is taken for somebody else, and whom the hint is for may sign in.
+#[test]
+fn who_is_signed_in_is_who_the_hint_is_for() {
+    const SCOPE: &str = "openid launch/patient patient/Patient.rs";
+    let (clinic, app) = (clinic(), clinic().public_app());
+    let (mut browser, mia) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    let token = app.tokens(&app.code(&mut browser, &mia, SCOPE)).text("id_token").to_owned();
+    let url = |prompt: &str, hint: &str| {
+        app.authorize_url(SCOPE, |pairs| {
+            pairs.push(("id_token_hint".into(), hint.into()));
+            pairs.extend((!prompt.is_empty()).then(|| ("prompt".into(), prompt.to_owned())));
+        })
+    };
+    assert!(browser.get(&url("none", &token)).query("code").is_some());
+    let (mut other, leo) = (clinic.browser(), clinic.account(&["patient=Patient/124"]));
+    app.code(&mut other, &leo, SCOPE);
+    assert_eq!(other.get(&url("none", &token)).must("error"), "login_required");
+    let page = other.get(&url("", &token));
+    assert_eq!(page.path(), "/oauth/login", "{}", page.text);
+    let back = other.sign_in(&page, &mia);
+    assert!(back.query("code").is_some(), "{}", back.text);
+    // Whoever signs in for it and is still somebody else gets nothing.
+    let mut third = clinic.browser();
+    let page = third.get(&url("", &token));
+    let refused = third.sign_in(&page, &leo);
+    assert_eq!(refused.must("error"), "access_denied");
+    // What no key of this server signed is nobody's: it lets nobody pass unasked, and keeps nobody from signing in.
+    let (head, _) = token.rsplit_once('.').unwrap();
+    let forged = format!("{head}.{}", "A".repeat(342));
+    for hint in ["nonsense", &forged] {
+        assert_eq!(browser.get(&url("none", hint)).must("error"), "login_required", "{hint}");
+    }
+    assert!(browser.get(&url("", "nonsense")).query("code").is_some());
+}
+
+#[test]
+fn an_app_opened_for_one_user_is_not_lost_in_the_session_of_another() {
+    let (clinic, app) = (clinic(), clinic().provider_app());
+    let (mut browser, doctor) = (clinic.browser(), clinic.account(&["provider=Practitioner/17"]));
+    let other = clinic.account(&["provider=Practitioner/18"]);
+    let opened = || {
+        let launch = clinic.launch(&app, json!({ "user": "Practitioner/17", "patient": "123" }));
+        app.authorize_url("launch openid user/*.rs", |pairs| {
+            pairs.push(("launch".into(), launch["launch"].as_str().unwrap().into()));
+        })
+    };
+    let login = browser.get("/oauth/apps");
+    browser.sign_in(&login, &other);
+    let page = browser.get(&opened());
+    assert_eq!(page.path(), "/oauth/login", "somebody else is signed in: {}", page.text);
+    let back = app.through(&mut browser, page, &doctor);
+    assert_eq!(app.tokens(&back.must("code")).text("patient"), "123");
+    let mut stranger = clinic.browser();
+    let page = stranger.get(&opened());
+    assert_eq!(stranger.sign_in(&page, &other).must("error"), "access_denied");
+}
+
+#[test]
+fn an_app_that_could_not_authenticate_is_not_registered() {
+    let clinic = clinic();
+    let app = |auth: &str| {
+        json!({ "name": "App", "kind": "patient", "redirect_uris": ["https://app.example/cb"],
+            "scope": "patient/*.rs", "auth": auth })
+    };
+    let register = |auth: &str| clinic.host.admin("POST", "/admin/v1/smart/clients", &[], &app(auth).to_string());
+    assert!(register("client_secret_basic").status < 300);
+    let refused = register("client_secret_post");
+    assert_eq!((refused.status, &refused.json()["member"]), (400, &json!("auth")), "{}", refused.text);
+    assert!(refused.text.contains("smart.secret_post"), "{}", refused.text);
+}
