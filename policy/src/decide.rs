@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::access::people::People;
+use crate::access::provenance::{Beside, stored_beside, targets_asked};
 use crate::access::reach::Stop;
 use crate::access::{subject, write};
 use crate::interaction::{Action, Form, action};
@@ -40,6 +41,10 @@ pub(crate) struct Walk<'r, 'a> {
     pub(crate) of_types: &'r [Request<'a>],
     /// the resource asked about, where it came with the question
     pub(crate) at_hand: Option<&'a [u8]>,
+    /// what came along with it
+    pub(crate) beside: &'r [Beside<'a>],
+    /// reads of the targets of a Provenance asked about
+    pub(crate) targets: &'r [Request<'a>],
     pub(crate) trace: Trace,
 }
 
@@ -49,9 +54,12 @@ pub fn decide(request: &Request<'_>) -> Decision {
     let outcome = match prepare(request, &mut trace) {
         Ok(Some((version, settings))) => {
             let of_types = of_types(request);
+            let beside = stored_beside(request);
+            let targets = targets_asked(request, &beside);
             let people = People::new(request, &settings);
             let settings = &settings;
-            let mut walk = Walk { request, version, settings, people, of_types: &of_types, at_hand: None, trace };
+            let (of_types, beside, targets) = (&*of_types, &*beside, &*targets);
+            let mut walk = Walk { request, version, settings, people, of_types, at_hand: None, beside, targets, trace };
             let verdict = walk.judge();
             trace = walk.trace;
             verdict

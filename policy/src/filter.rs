@@ -1,7 +1,7 @@
 //! What may leave: the resources of an answer, each judged as a read of it.
 //!
 //! INVARIANT: a resource is kept exactly when [`crate::decide`] would permit a read of it, by the letter that fits how
-//! it came into the answer: both walk the same way. No resource speaks for another.
+//! it came into the answer: both walk the same way. No resource speaks for another, but for the targets of a Provenance.
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::access::people::People;
+use crate::access::provenance::{Beside, targets};
 use crate::access::reach::{Failures, Stop};
 use crate::decide::{Walk, prepare};
 use crate::interaction::{Form, action};
@@ -21,6 +22,8 @@ use crate::types::{FilterOutcome, Item, ItemMode, Request, SubjectKind};
 
 /// Facts that are asked for one by one; where it takes more, the user's whole list is asked for.
 const KEYS_MAX: usize = 100;
+/// Targets of Provenances that are followed in one answer.
+const TARGETS_MAX: usize = 512;
 
 /// Judge the resources of an answer to a request.
 pub fn filter<'a>(request: &Request<'a>, items: &[Item<'a>]) -> FilterOutcome {
@@ -36,6 +39,9 @@ fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Re
     // What is public is no resource of anybody, and has no answer to look at.
     let (version, settings) = prepare(request, &mut trace)?.ok_or(Reason::InteractionUnsupported)?;
     let reads: Vec<Result<Request<'a>, Reason>> = items.iter().map(|item| read_of(request, item)).collect();
+    let beside: Vec<Beside<'a>> = reads.iter().zip(items).filter_map(|(read, item)| beside(read, item)).collect();
+    let mut left = TARGETS_MAX;
+    let targets: Vec<Vec<Request<'a>>> = items.iter().map(|item| targets_of(request, item, &mut left)).collect();
     let letter = letter_of(request);
     let mut people = People::new(request, &settings);
     let mut needs = Failures::default();
@@ -46,7 +52,7 @@ fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Re
     }
     people.use_whole_list();
     let mut verdicts = Vec::with_capacity(items.len());
-    for (item, read) in items.iter().zip(&reads) {
+    for ((item, read), targets) in items.iter().zip(&reads).zip(&targets) {
         let read = match read {
             Ok(read) => read,
             Err(reason) => {
@@ -55,7 +61,9 @@ fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Re
             }
         };
         let at_hand = Some(item.content);
-        let mut walk = Walk { request: read, version, settings: &settings, people, of_types: &[], at_hand, trace };
+        let (settings, beside) = (&settings, &*beside);
+        let mut walk =
+            Walk { request: read, version, settings, people, of_types: &[], at_hand, beside, targets, trace };
         let verdict = walk.read(item.letter(letter));
         Walk { people, trace, .. } = walk;
         match verdict {
@@ -83,14 +91,25 @@ fn read_of<'a>(request: &Request<'a>, item: &Item<'a>) -> Result<Request<'a>, Re
     if !is_type(resource_type) || !is_id(id) {
         return Err(Reason::ContentMalformed);
     }
-    Ok(Request {
-        fhir_version: request.fhir_version,
-        base: request.base,
-        now_ms: request.now_ms,
-        facts_final: request.facts_final,
-        settings: request.settings,
-        ..Request::read(request.subject, resource_type, Some(id))
-    })
+    Ok(request.reading(resource_type, id))
+}
+
+/// What an item is to the others of its answer.
+fn beside<'a>(read: &Result<Request<'a>, Reason>, item: &Item<'a>) -> Option<Beside<'a>> {
+    let read = read.as_ref().ok()?;
+    Some(Beside { resource_type: read.resource_type, id: read.id?, content: Some(item.content) })
+}
+
+/// The targets of an item that is a Provenance, as many as are followed in all.
+fn targets_of<'a>(request: &Request<'a>, item: &Item<'a>, left: &mut usize) -> Vec<Request<'a>> {
+    let targets = targets(request, item.content);
+    match left.checked_sub(targets.len()) {
+        Some(fewer) => {
+            *left = fewer;
+            targets
+        }
+        None => Vec::new(),
+    }
 }
 
 /// The letter by which a request reads what it asks for.

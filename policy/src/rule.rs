@@ -109,6 +109,8 @@ pub(crate) struct Trace {
 impl Trace {
     /// Steps kept at the most: a decision over many clauses must stay bounded.
     const STEPS_MAX: usize = 200;
+    /// Bytes of a detail that are kept: what is longer is not read to its end by anybody.
+    const DETAIL_MAX: usize = 900;
 
     pub(crate) fn new(wanted: bool) -> Self {
         Self { wanted, steps: Vec::new() }
@@ -132,7 +134,17 @@ impl Trace {
 
     fn step(&mut self, rule: Rule, outcome: TraceOutcome, detail: impl FnOnce() -> String) {
         if self.wanted && self.steps.len() < Self::STEPS_MAX {
-            self.steps.push(TraceStep { rule: rule.name(), outcome, detail: detail() });
+            let detail = clipped(detail());
+            self.steps.push(TraceStep { rule: rule.name(), outcome, detail });
         }
     }
+}
+/// As much of a detail as is kept.
+fn clipped(mut detail: String) -> String {
+    if detail.len() > Trace::DETAIL_MAX {
+        let end = (0..=Trace::DETAIL_MAX).rev().find(|end| detail.is_char_boundary(*end)).unwrap_or(0);
+        detail.truncate(end);
+        detail.push_str("...");
+    }
+    detail
 }

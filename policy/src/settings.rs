@@ -52,13 +52,18 @@ pub(crate) struct Settings {
     hidden_labels_from_providers: Vec<String>,
 }
 
+/// Parameters that US Core 6.1 defines beyond those of FHIR and asks servers for (its CapabilityStatement); each is about
+/// its own row.
+const SEARCH_PARAMETERS: [&str; 4] =
+    ["CareTeam.role", "Condition.asserted-date", "Encounter.discharge-disposition", "Goal.description"];
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             writes: false,
             role_membership: false,
             system_clients: false,
-            search_parameters: Vec::new(),
+            search_parameters: SEARCH_PARAMETERS.map(String::from).to_vec(),
             narrowing_patients_max: 100,
             require_patient_records: true,
             require_provider_records: true,

@@ -118,6 +118,18 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// A read of another resource by whoever asks here.
+    pub(crate) fn reading(&self, resource_type: &'a str, id: &'a str) -> Self {
+        Self {
+            fhir_version: self.fhir_version,
+            base: self.base,
+            now_ms: self.now_ms,
+            facts_final: self.facts_final,
+            settings: self.settings,
+            ..Self::read(self.subject, resource_type, Some(id))
+        }
+    }
+
     /// A read of one resource, and nothing more: of no FHIR version yet, by nobody's settings, with nothing known.
     pub fn read(subject: Subject<'a>, resource_type: &'a str, id: Option<&'a str>) -> Self {
         Self {

@@ -26,10 +26,17 @@ fn content(request: &DecisionRequest) -> Option<&[u8]> {
 
 fn kept(outcome: &FilterOutcome) -> bool {
     match outcome {
-        FilterOutcome::Verdicts(verdicts) => verdicts == &[None],
+        FilterOutcome::Verdicts(verdicts) => verdicts[0].is_none(),
         FilterOutcome::Deny { .. } => false,
         FilterOutcome::Needs(_) => panic!("the loop ends with an answer"),
     }
+}
+
+/// The resource, and what else was at hand when it was decided about.
+fn with_what_came_along<'r>(request: &'r DecisionRequest, content: &'r [u8]) -> Vec<Item<'r>> {
+    let others = request.stored.iter().filter_map(|stored| stored.content.as_deref());
+    let others = others.filter(|other| *other != content);
+    [content].into_iter().chain(others).map(|content| Item { mode: ItemMode::Include, content }).collect()
 }
 
 /// Every vector that reads what is at hand, as one resource of an answer.
@@ -47,7 +54,7 @@ fn what_a_vector_lets_be_read_is_kept_and_nothing_else() {
             continue;
         }
         let source = Facts::new(Arc::new(Ordinary::beside(&request, vector.strangers)));
-        let items = [Item { mode: ItemMode::Include, content }];
+        let items = with_what_came_along(&request, content);
         let found = case::filter(policy, &source, &request, &settings, &items).unwrap();
         (reads, keeps) = (reads + 1, keeps + usize::from(kept(&found)));
         if kept(&found) != vector.expect.permit.is_some() {
@@ -67,7 +74,7 @@ fn a_generated_read_is_kept_exactly_when_it_is_permitted() {
         let Ok(read) = case.read() else { continue };
         let Some(content) = content(&read.request) else { continue };
         let decided = case.through(policy, &read).unwrap();
-        let items = [Item { mode: ItemMode::Include, content }];
+        let items = with_what_came_along(&read.request, content);
         let found = case.filtered(policy, &read, &items).unwrap();
         assert_eq!(kept(&found), decided.permitted, "{found:?} {}", serde_json::to_string(&case).unwrap());
         (reads, keeps) = (reads + 1, keeps + usize::from(kept(&found)));

@@ -334,6 +334,58 @@ fn a_link_to_another_page_is_followed_by_whom_it_was_given_to() {
     assert_eq!(alone.verdict(), ("deny".into(), "search-parameter-refused".into()));
 }
 
+/// Rows with members left out are hidden, and a page without rows would be taken for the last.
+#[test]
+fn pages_that_cannot_be_judged_are_refused_and_those_that_can_are_not() {
+    let host = &shared().1;
+    let headers = [("authorization", "Bearer gate-key")];
+    let send = |body: &Value| host.client().send("POST", host.public, "/v1/decide", &headers, body.to_string());
+    let second = |more: &str| {
+        let mut body = searched("user/Observation.rs", vec![])["decide"].clone();
+        body["request"]["url"] = json!(format!("/Observation?patient=123&_count=10{more}"));
+        body["obligations"] = json!(["search-narrowing", "response-filter"]);
+        let first = send(&body);
+        assert_eq!(first.verdict().0, "permit", "{}", first.text);
+        body["binding"] = first.json()["binding"].clone();
+        body["request"] = json!({ "method": "GET", "url": "/?_getpages=6ca9ba6f&_getpagesoffset=10" });
+        send(&body)
+    };
+    for more in ["", "&_total=accurate", "&_summary=false"] {
+        assert_eq!(second(more).verdict().0, "permit", "{more}");
+    }
+    for more in ["&_elements=code,subject", "&_summary=true"] {
+        let refused = second(more);
+        assert_eq!(refused.problem(), (400, "binding".into()), "{more}");
+        assert!(refused.text.contains("_elements"), "{}", refused.text);
+    }
+}
+
+/// What a search brings along by `_revinclude`: of rows that stay, and of nobody else's.
+#[test]
+fn a_provenance_stays_with_what_it_is_about() {
+    let provenance = |id: &str, targets: &[&str]| {
+        let targets: Vec<_> = targets.iter().map(|target| json!({ "reference": target })).collect();
+        json!({ "resourceType": "Provenance", "id": id, "recorded": "2026-11-01T00:00:00Z", "target": targets })
+    };
+    let rows = vec![
+        row("match", observation("7", "123")),
+        row("match", observation("8", "999")),
+        row("include", provenance("own", &["Observation/7"])),
+        row("include", provenance("theirs", &["Observation/8"])),
+        row("include", provenance("both", &["Observation/7", "Observation/8"])),
+        row("include", provenance("elsewhere", &["Observation/77"])),
+    ];
+    let kept = |scope: &str| {
+        let mut body = searched(scope, rows.clone());
+        body["decide"]["request"]["url"] = json!("/Observation?_lastUpdated=gt2026&_revinclude=Provenance:target");
+        let answer = filter(&body);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        ids(&answer)
+    };
+    assert_eq!(kept("user/Observation.rs user/Provenance.rs"), ["7", "own"]);
+    assert_eq!(kept("user/Observation.rs user/Provenance.s"), ["7"]);
+}
+
 /// A batch of these entries by a clinician, and the answer to each.
 fn batched(scope: &str, entries: &Value, answers: &Value) -> Value {
     json!({

@@ -9,6 +9,8 @@ use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use chartgate_model::Parameter;
+
 use crate::config::Limits;
 use crate::decide::Verdict;
 use crate::filter::RESPONSE_FILTER;
@@ -111,6 +113,16 @@ async fn next_page(
     if BoundSubject::of(&request.subject) != bound.subject {
         return Err(wrong("was made for somebody else"));
     }
+    let mut request = request;
+    let parameters = &mut request.request.parameters;
+    // Rows with members left out are not judged, and an empty page would be taken for the end.
+    if parameters.iter().any(leaves_out) {
+        return Err(wrong(
+            "is of an answer with members left out (`_elements`, `_summary`), whose further pages cannot be judged",
+        ));
+    }
+    // Of a page that is filtered no total leaves anyway.
+    parameters.retain(|parameter| parameter.name != "_total");
     if !can_filter {
         return Err(Problem::member("obligations", "a page is permitted to a caller only who can filter it"));
     }
@@ -124,6 +136,11 @@ async fn next_page(
         told.binding = Some(binding);
     }
     Ok(([(POLICY_HEADER, digest)], Json(told)).into_response())
+}
+
+/// Whether a parameter asks for resources without some of their members.
+fn leaves_out(parameter: &Parameter) -> bool {
+    parameter.name == "_elements" || (parameter.name == "_summary" && parameter.value != "false")
 }
 
 pub(super) async fn read(body: Body, limit: usize) -> Result<axum::body::Bytes, Problem> {

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::access::provenance::PROVENANCE;
 use crate::access::reach::{Failures, Reach, Stop};
 use crate::access::relationship::Standing;
 use crate::compartment::{Membership, contained, membership, own_chart};
@@ -40,12 +41,12 @@ pub(crate) enum Image<'a> {
 }
 
 /// Security labels of a resource; `None` for one without a code.
-type Labels = Vec<Option<String>>;
+pub(super) type Labels = Vec<Option<String>>;
 
 /// What a resource says of itself that decides who sees it.
-struct Named<'m> {
-    members: &'m Membership,
-    labels: &'m Labels,
+pub(super) struct Named<'m> {
+    pub(super) members: &'m Membership,
+    pub(super) labels: &'m Labels,
 }
 
 impl<'a> Walk<'_, 'a> {
@@ -322,7 +323,13 @@ impl<'a> Walk<'_, 'a> {
         if on.class != Class::Patient || self.is_system() {
             return self.by_scope(core::slice::from_ref(clause));
         }
-        match self.conferred(clause, named, writing) {
+        let conferred = match self.conferred(clause, named, writing) {
+            Err(Stop::Deny(Reason::NotInCompartment)) if is_about_others(on, named.members) && !writing => {
+                self.by_targets(clause, named.labels)
+            }
+            verdict => verdict,
+        };
+        match conferred {
             verdict if !on.exclusive && named.members.within.is_empty() => verdict,
             Ok(standing) => self.exclusively(clause, on, named, writing, standing),
             // Everybody is asked about at once: rounds are few, and a write has two images.
@@ -338,7 +345,7 @@ impl<'a> Walk<'_, 'a> {
         }
     }
 
-    fn conferred(&mut self, clause: &Clause<'a>, all: &Named<'_>, writing: bool) -> Result<Standing, Stop> {
+    pub(super) fn conferred(&mut self, clause: &Clause<'a>, all: &Named<'_>, writing: bool) -> Result<Standing, Stop> {
         let mut failures = Failures::default();
         for named in &all.members.named {
             let confers = if writing { named.write } else { named.read };
@@ -403,8 +410,13 @@ impl<'a> Walk<'_, 'a> {
     }
 }
 
+/// A Provenance that names no patient.
+fn is_about_others(on: &ResourceType, members: &Membership) -> bool {
+    on.name == PROVENANCE && members.named.is_empty() && !members.unclear
+}
+
 /// The security labels of a resource (FHIR R4, Resource, `meta.security`).
-fn labels(resource: Value<'_, '_>) -> Result<Labels, Malformed> {
+pub(super) fn labels(resource: Value<'_, '_>) -> Result<Labels, Malformed> {
     let mut labels = Vec::new();
     for path in ["meta.security", "contained.meta.security"] {
         path::visit(resource, path, &[], &mut |label| {

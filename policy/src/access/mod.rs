@@ -7,6 +7,7 @@ pub(crate) mod history;
 pub(crate) mod instance;
 mod known;
 pub(crate) mod people;
+pub(crate) mod provenance;
 pub(crate) mod reach;
 pub(crate) mod record;
 pub(crate) mod relationship;

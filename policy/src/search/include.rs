@@ -11,7 +11,8 @@ use crate::decide::Walk;
 use crate::reason::Reason;
 use crate::rule::Rule;
 use crate::scope::Letters;
-use crate::tables::{Class, Kind, Parameter, ResourceType};
+use crate::tables::{Class, Kind, Parameter as TypeParameter, ResourceType};
+use crate::types::Parameter;
 
 /// What becomes of the parameters that include.
 #[derive(Debug, Default)]
@@ -29,7 +30,22 @@ enum Wanted {
     /// `*`
     Everything,
     /// `Observation:subject`, `Observation:*`, `Observation:subject:Patient`
-    Of { source: &'static ResourceType, by: Option<Parameter>, target: Option<&'static ResourceType> },
+    Of { source: &'static ResourceType, by: Option<TypeParameter>, target: Option<&'static ResourceType> },
+}
+
+/// Which types some clause covers, each asked about once.
+#[derive(Default)]
+struct Known(Vec<(&'static str, Letters, bool)>);
+
+impl Known {
+    fn covers(&mut self, walk: &mut Walk<'_, '_>, on: &'static ResourceType, letter: Letters) -> bool {
+        if let Some((.., covers)) = self.0.iter().find(|(name, of, _)| *name == on.name && *of == letter) {
+            return *covers;
+        }
+        let covers = walk.covers(Some(on), letter);
+        self.0.push((on.name, letter, covers));
+        covers
+    }
 }
 
 /// What is left of it.
@@ -49,16 +65,30 @@ impl Walk<'_, '_> {
     pub(crate) fn includes(&mut self, on: &'static ResourceType) -> Result<Includes, Reason> {
         let mut includes = Includes::default();
         let request = self.request;
+        let mut known = Known::default();
         for (at, parameter) in request.parameters.iter().enumerate() {
             let (name, modifier) = match parameter.name.split_once(':') {
                 Some((name, modifier)) => (name, Some(modifier)),
                 None => (parameter.name, None),
             };
-            let kept = match name {
-                "_include" => self.wanted(parameter.value).map(|wanted| self.forward(&wanted, on, modifier.is_some())),
-                "_revinclude" => self.wanted(parameter.value).map(|wanted| self.backward(&wanted, &mut includes)),
+            let wanted = match name {
+                "_include" | "_revinclude" => self.wanted(parameter.value),
                 _ => continue,
             };
+            // Whatever is said twice is judged once.
+            let said = |earlier: &Parameter<'_>| {
+                let same = earlier.value == parameter.value || [earlier.value, parameter.value].iter().all(is_all);
+                earlier.name == parameter.name && same
+            };
+            if wanted.is_some() && request.parameters.iter().take(at).any(said) && Rule::Includes.enforced() {
+                includes.trimmed.push((at, Vec::new()));
+                continue;
+            }
+            let iterates = modifier.is_some();
+            let kept = wanted.map(|wanted| match name {
+                "_include" => self.forward(&wanted, on, iterates, &mut known),
+                _ => self.backward(&wanted, on, iterates, &mut includes, &mut known),
+            });
             let Some(kept) = kept else {
                 self.trace.fail(Rule::SearchParameters, || format!("`{}`", parameter.name));
                 Rule::SearchParameters.refuse(Reason::SearchParameterRefused)?;
@@ -77,7 +107,7 @@ impl Walk<'_, '_> {
     }
 
     fn wanted(&self, value: &str) -> Option<Wanted> {
-        if value == "*" || value == "*:*" {
+        if is_all(&value) {
             return Some(Wanted::Everything);
         }
         let mut parts = value.split(':');
@@ -93,37 +123,37 @@ impl Walk<'_, '_> {
         parts.next().is_none().then_some(Wanted::Of { source, by, target })
     }
 
-    fn forward(&mut self, wanted: &Wanted, on: &'static ResourceType, iterates: bool) -> Kept {
+    fn forward(&mut self, wanted: &Wanted, on: &'static ResourceType, iterates: bool, known: &mut Known) -> Kept {
         if self.covers(None, Letters::R) {
             return Kept::AsItIs;
         }
         match wanted {
             Wanted::Of { target: Some(target), .. } => Kept::when(self.covers(Some(target), Letters::R)),
-            Wanted::Of { source, by: Some(by), .. } => self.led_to(source, *by),
-            Wanted::Of { source, by: None, .. } => self.by_each(source),
+            Wanted::Of { source, by: Some(by), .. } => self.led_to(source, *by, known),
+            Wanted::Of { source, by: None, .. } => self.by_each(source, known),
             Wanted::Everything if iterates => Kept::Only(Vec::new()),
-            Wanted::Everything => self.by_each(on),
+            Wanted::Everything => self.by_each(on, known),
         }
     }
 
     /// The types a reference leads to that may be read.
-    fn led_to(&mut self, source: &ResourceType, by: Parameter) -> Kept {
+    fn led_to(&mut self, source: &ResourceType, by: TypeParameter, known: &mut Known) -> Kept {
         let any: Vec<&'static str> = match by.targets().next() {
             Some(_) => by.targets().collect(),
             None => self.version.types.iter().map(|on| on.name).collect(),
         };
-        let known = any.iter().filter_map(|name| self.version.resource_type(name));
-        let read: Vec<_> = known.filter(|target| self.covers(Some(target), Letters::R)).collect();
+        let targets = any.iter().filter_map(|name| self.version.resource_type(name));
+        let read: Vec<_> = targets.filter(|target| known.covers(self, target, Letters::R)).collect();
         if read.len() == any.len() {
             return Kept::AsItIs;
         }
         Kept::Only(read.iter().map(|target| format!("{}:{}:{}", source.name, by.code, target.name)).collect())
     }
 
-    fn by_each(&mut self, source: &'static ResourceType) -> Kept {
+    fn by_each(&mut self, source: &'static ResourceType, known: &mut Known) -> Kept {
         let mut values = Vec::new();
         for by in source.references() {
-            match self.led_to(source, by) {
+            match self.led_to(source, by, known) {
                 Kept::AsItIs => values.push(format!("{}:{}", source.name, by.code)),
                 Kept::Only(some) => values.extend(some),
             }
@@ -131,14 +161,39 @@ impl Walk<'_, '_> {
         Kept::Only(values)
     }
 
-    fn backward(&mut self, wanted: &Wanted, includes: &mut Includes) -> Kept {
+    fn backward(
+        &mut self,
+        wanted: &Wanted,
+        on: &'static ResourceType,
+        iterates: bool,
+        includes: &mut Includes,
+        known: &mut Known,
+    ) -> Kept {
         let source = match wanted {
             Wanted::Everything => None,
             Wanted::Of { source, .. } => Some(*source),
         };
         let searched = self.covers(source, Letters::S);
         includes.must_trim |= !searched && (source.is_none() || self.covers(source, Letters::R));
-        Kept::when(searched)
+        match source {
+            None if !searched && !iterates => Kept::Only(self.pointing_at(on, known)),
+            _ => Kept::when(searched),
+        }
+    }
+
+    /// Everything that may point at a type and may be searched for.
+    fn pointing_at(&mut self, on: &'static ResourceType, known: &mut Known) -> Vec<String> {
+        let mut values = Vec::new();
+        for source in self.version.types {
+            // A parameter that names no types may point anywhere.
+            let points =
+                |by: &TypeParameter| by.targets().next().is_none() || by.targets().any(|target| target == on.name);
+            let mut by = source.references().filter(points).peekable();
+            if by.peek().is_some() && known.covers(self, source, Letters::S) {
+                values.extend(by.map(|by| format!("{}:{}", source.name, by.code)));
+            }
+        }
+        values
     }
 
     /// Some clause covers the type; `None` is every type.
@@ -146,4 +201,9 @@ impl Walk<'_, '_> {
         on.is_none_or(|on| on.class != Class::Unruled)
             && self.clauses(on, letter).is_ok_and(|clauses| !clauses.is_empty())
     }
+}
+
+/// Whatever leads anywhere, or from anywhere.
+fn is_all(value: &&str) -> bool {
+    matches!(*value, "*" | "*:*")
 }

@@ -95,7 +95,10 @@ impl<'a> Walk<'_, 'a> {
             || labelled
             || (on.exclusive && !self.is_system() && Rule::Exclusive.enforced());
         if beyond && !searched.filtered {
-            searched.filtered = self.can_filter(&vetted, can, Reason::ObligationNotSupported)?;
+            // Where only what is included can be taken out, a total of the rows stays what it is.
+            let rows_stay = !labelled && (!on.exclusive || self.is_system());
+            let told = Vetted { counts: vetted.counts && !rows_stay, ..vetted };
+            searched.filtered = self.can_filter(&told, can, Reason::ObligationNotSupported)?;
         }
         Ok(searched)
     }
