@@ -233,8 +233,10 @@ impl Registrar<'_> {
             None => row.password,
         };
         let row = AccountRow { name: name.clone(), password, body: serde_json::to_string(&account)? };
-        self.store.change_account(self.tenant, &row, self.now())?;
-        Ok(self.store.end_account(self.tenant, &name, self.now())?)
+        match self.store.change_account(self.tenant, &row, self.now())? {
+            true => Ok(()),
+            false => Err(AdminError::Unknown("user")),
+        }
     }
 
     /// All accounts, by the names they sign in with.

@@ -101,12 +101,13 @@ impl Server {
         may.then(|| format!("{}/{}", self.settings.base.url, body.identity.user))
     }
 
-    /// The name of a user at all apps: it stays, and tells nothing (OpenID Connect Core, section 2).
+    /// The name of a user at all apps: it stays, and tells nothing (OpenID Connect Core, section 2), not even to who
+    /// guesses the name they sign in with.
     ///
     /// One account in two roles is two users: a token never joins their rights.
     pub(super) fn subject(&self, account: &str, user: &str) -> String {
         let named = format!("{}\n{account}\n{user}", self.settings.tenant);
-        super::secret::digest(&named).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        super::secret::successor(&self.subject_key, &named).text().to_owned()
     }
 
     /// An access token that says what it is worth (RFC 9068). It counts only while its row does.
@@ -127,7 +128,7 @@ impl Server {
         claims.insert("exp".into(), json!(expires.0 / 1_000));
         claims.insert("jti".into(), json!((self.edge.new_id)()));
         claims.insert("scope".into(), json!(granted.scope()));
-        claims.insert("fhirUser".into(), json!(format!("{}/{}", self.settings.base.url, body.identity.user)));
+        claims.extend(self.fhir_user(body, granted.scope()).map(|url| ("fhirUser".to_owned(), json!(url))));
         claims.extend(granted.patient().map(|id| ("patient".to_owned(), json!(id))));
         Ok(self.keyring.sign(&self.store, "at+jwt", &claims)?)
     }

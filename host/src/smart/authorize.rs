@@ -204,6 +204,14 @@ impl Server {
                     let choices = self.choices(&signed_in).await.map_err(|code| self.failed(&asked, code))?;
                     let plain = !asked.request.prompt.select && choices.unlisted.is_empty();
                     match choices.listed.as_slice() {
+                        // Somebody else may be able to, who is asked to sign in; unless this is who signed in for it.
+                        [] if choices.unlisted.is_empty() && !asked.was_made_for(Millis(signed_in.auth_ms)) => {
+                            if asked.request.prompt.none {
+                                return asks(ErrorCode::LoginRequired, "whom this is for is not signed in");
+                            }
+                            self.store.advance_flow(&row, &serde_json::to_string(&Flow::SignIn(asked.clone()))?)?;
+                            return Ok(Next::Page("login"));
+                        }
                         [] if choices.unlisted.is_empty() => {
                             let reason = choices.refused.unwrap_or_default();
                             tracing::info!(client = %asked.request.client, %reason, "nothing can be granted");
@@ -297,7 +305,7 @@ impl Server {
     /// Take up a choice: one of those listed, or a patient named by somebody who reaches too many to list.
     pub async fn choose(&self, visit: &Visit, choice: &str, named: Option<&str>) -> Result<bool, AuthorizeError> {
         let (row, flow) = self.flow(visit)?;
-        let Flow::Choose(signed_in) = flow else { return Ok(true) };
+        let Some(signed_in) = flow.choosing() else { return Ok(true) };
         let asked = signed_in.asked.clone();
         let choices = self.choices(&signed_in).await.map_err(|code| self.failed(&asked, code))?;
         let found = match choice.strip_prefix(UNLISTED) {

@@ -39,7 +39,7 @@ impl Server {
             return Err(StoreError::Unreadable { column: "grants.body" });
         };
         let encounter = body.launch.as_ref().and_then(|launch| launch.encounter.clone());
-        let patient = patient_of(&body, &row.scope);
+        let patient = row.patient;
         let subject = Subject {
             kind: SubjectKind::from(body.identity.kind),
             user: body.identity.user,
@@ -74,7 +74,7 @@ impl Server {
         let inactive = || Map::from_iter([("active".to_owned(), json!(false))]);
         let Some(row) = self.access_row(token)? else { return Ok(inactive()) };
         let body: GrantBody = serde_json::from_str(&row.grant.body)?;
-        let mut answer = self.context(&body, &row.scope, patient_of(&body, &row.scope).as_deref());
+        let mut answer = self.context(&body, &row.scope, row.patient.as_deref());
         let mut put = |name: &str, value: Value| answer.insert(name.to_owned(), value);
         put("active", json!(true));
         put("scope", json!(row.scope));
@@ -134,12 +134,6 @@ impl Server {
             false => Ok(()),
         }
     }
-}
-
-/// The patient in the context of a token, if its scopes leave one: a refresh may have left that out.
-fn patient_of(body: &GrantBody, scope: &str) -> Option<String> {
-    let in_context = scopes::wants_patient(scope) || scopes::wants_patient(&body.scope) == scopes::wants_patient(scope);
-    body.patient.clone().filter(|_| in_context)
 }
 
 /// The claims of what looks like a JWT, unverified.

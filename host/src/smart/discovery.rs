@@ -88,7 +88,10 @@ pub fn openid_configuration(server: &Server) -> Value {
     let methods = document.get("token_endpoint_auth_methods_supported").cloned().unwrap_or_default();
     let algorithms = document.get("token_endpoint_auth_signing_alg_values_supported").cloned().unwrap_or_default();
     document.insert("revocation_endpoint_auth_methods_supported".into(), methods.clone());
-    document.insert("introspection_endpoint_auth_methods_supported".into(), methods);
+    // Whoever may ask about tokens has to prove who it is.
+    let provable = methods.as_array().into_iter().flatten().filter(|method| *method != "none");
+    document.insert("introspection_endpoint_auth_methods_supported".into(), provable.cloned().collect());
+    document.insert("introspection_endpoint_auth_signing_alg_values_supported".into(), algorithms.clone());
     document.insert("revocation_endpoint_auth_signing_alg_values_supported".into(), algorithms);
     document.insert("grant_types_supported".into(), json!(["authorization_code", "refresh_token"]));
     document.insert("response_modes_supported".into(), json!(["query"]));

@@ -118,14 +118,15 @@ impl Server {
         let account = Account { label: known.label, identities: known.identities, closed: false };
         let body = serde_json::to_string(&account).map_err(|_| EnrolError::Failed)?;
         let (edge, password) = (self.edge.clone(), password.to_owned());
-        let hashed = tokio::task::spawn_blocking(move || account::hash(&edge, &password)).await;
-        let password = hashed.map_err(|_| EnrolError::Failed)?.map_err(|_| EnrolError::Failed)?;
+        let hashed = self.hashed(move || account::hash(&edge, &password)).await?;
+        let password = hashed.map_err(|_| EnrolError::Failed)?;
         let row = AccountRow { name: name.clone(), password, body };
         let code = digest(&plain_code(claimed.code));
         if !self.store.enrol(&self.settings.tenant, &code, &row, self.now())? {
             return Err(EnrolError::Name);
         }
-        Ok(self.begin_session(Some(&name), Some(&visit.session))?.0)
+        let begun = self.begin_session(Some(&row), Some(&visit.session))?;
+        begun.map(|(secret, _)| secret).ok_or(EnrolError::Failed)
     }
 }
 

@@ -105,6 +105,14 @@ impl Flow {
         }
     }
 
+    /// Whoever signed in, and may choose: for the first time or again.
+    pub fn choosing(self) -> Option<SignedIn> {
+        match self {
+            Self::SignIn(_) => None,
+            Self::Choose(signed_in) | Self::Approve(Chosen { signed_in, .. }) => Some(signed_in),
+        }
+    }
+
     /// From the start, with what was asked and nothing else.
     pub fn again(self) -> Self {
         match self {

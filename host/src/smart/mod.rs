@@ -47,6 +47,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use chartgate_model::Millis;
+use tokio::sync::Semaphore;
 
 pub use authenticate::Credentials;
 pub use authorize::{Next, Started, UNLISTED, Visit};
@@ -59,10 +60,12 @@ pub use token::{TOKEN_PARAMETERS, TokenResponse};
 
 use crate::decide::Decider;
 use crate::edge::Edge;
+use crate::store::oauth::Digest;
 use crate::store::{Store, StoreError};
 use crate::tokens::ClientKeys;
 use client::Client;
 use keyring::Keyring;
+use secret::{NoRandom, Secret};
 use settings::Settings;
 use text::Texts;
 use throttle::Throttle;
@@ -74,6 +77,10 @@ pub struct Server {
     edge: Edge,
     decider: Arc<Decider>,
     keyring: Keyring,
+    /// by which users are called at apps
+    subject_key: Digest,
+    /// who may hash a password now
+    hashing: Arc<Semaphore>,
     client_keys: Mutex<HashMap<String, (String, Arc<ClientKeys>)>>,
     throttle: Throttle,
     texts: Texts,
@@ -88,6 +95,9 @@ pub enum StartError {
     /// its keys
     #[error("its signing keys cannot be made or read")]
     Keys(#[from] crate::tokens::SigningError),
+    /// no random numbers
+    #[error(transparent)]
+    Random(#[from] NoRandom),
     /// its texts
     #[error("its pages cannot be made")]
     Texts(#[from] TextError),
@@ -97,12 +107,15 @@ impl Server {
     /// Start it: with keys, and texts of its own.
     pub fn start(settings: Settings, store: Arc<Store>, edge: Edge, decider: Arc<Decider>) -> Result<Self, StartError> {
         let keyring = Keyring::open(&store, &edge, settings.key_ms)?;
+        let subject_key = store.secret("subject", &Secret::draw(&edge)?.digest())?;
         Ok(Self {
             settings,
             store,
             edge,
             decider,
             keyring,
+            subject_key,
+            hashing: Arc::new(Semaphore::new(session::HASHES_MAX)),
             client_keys: Mutex::default(),
             throttle: Throttle::new(),
             texts: Texts::new()?,

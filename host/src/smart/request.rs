@@ -38,6 +38,8 @@ pub const PARAMETERS: [&str; 22] = [
 
 /// The longest parameter kept.
 const LONGEST: usize = 2_048;
+/// The longest ID token: it holds a `nonce` as long as any parameter.
+const TOKEN_LONGEST: usize = 8 << 10;
 
 /// A request that can go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,8 +125,11 @@ pub fn read(
         return Err(invalid("`response_mode` has to be `query`"));
     }
     let long = |name: &&str| form.get(name).is_some_and(|value| value.len() > LONGEST);
-    if ["state", "nonce", "launch", "login_hint", "aud", "id_token_hint"].iter().any(long) {
+    if ["state", "nonce", "launch", "login_hint", "aud"].iter().any(long) {
         return Err(invalid("a parameter is longer than 2048 bytes"));
+    }
+    if form.get("id_token_hint").is_some_and(|token| token.len() > TOKEN_LONGEST) {
+        return Err(invalid("`id_token_hint` is longer than 8192 bytes"));
     }
     let state = to.state.clone().ok_or(invalid("`state` is missing"))?;
     audience(form, settings)?;

@@ -1,17 +1,28 @@
 //! Who is signed in at a browser: the session, how it begins, and how long it lasts.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use chartgate_model::Millis;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::authorize::Visit;
 use super::secret::{Secret, digest};
+use super::settings::FLOW_MS;
 use super::{Server, account};
 use crate::store::StoreError;
-use crate::store::oauth::{Digest, SessionRow};
+use crate::store::oauth::{AccountRow, Digest, SessionRow};
 
 /// How long somebody stays signed in at the most, however busy they are.
 const SESSION_MAX_MS: u64 = 12 * 60 * 60 * 1_000;
 /// How long a session outlives the last access token that hangs on it, so that it can be renewed.
 const SESSION_GRACE_MS: u64 = 10 * 60 * 1_000;
+/// A session is not kept on each time a page is looked at.
+const KEPT_MS: u64 = 60 * 1_000;
+/// Passwords that are hashed at once: each takes 19 MiB.
+pub(super) const HASHES_MAX: usize = 4;
+/// How long somebody waits for their turn.
+const WAIT: Duration = Duration::from_secs(10);
 
 impl Server {
     /// Sign in: a session of its own for who has the password.
@@ -23,44 +34,75 @@ impl Server {
         address: std::net::IpAddr,
     ) -> Result<Option<Secret>, SignInError> {
         let name = account::name(name).unwrap_or_default();
-        if !self.throttle.sign_in(&name, address) {
+        let (tenant, account) = (&self.settings.tenant, name.clone());
+        let store = Arc::clone(&self.store);
+        let (tenant, password) = (tenant.clone(), password.to_owned());
+        let tried = || self.throttle.may_sign_in(&name, address);
+        if !tried() {
             return Err(SignInError::TooOften);
         }
-        let row = self.store.account(&self.settings.tenant, &name)?;
-        let password = password.to_owned();
-        let (row, matches) = tokio::task::spawn_blocking(move || {
+        let permit = self.turn().await?;
+        // SECURITY: those who waited are counted by what came of those before them.
+        if !tried() {
+            return Err(SignInError::TooOften);
+        }
+        let row = tokio::task::spawn_blocking(move || {
+            let _turn = permit;
+            let row = store.account(&tenant, &account)?;
             let matches = account::verify(row.as_ref(), &password);
-            (row, matches)
+            Ok::<_, StoreError>(row.filter(|_| matches))
         })
         .await
-        .map_err(|_| SignInError::Failed)?;
-        let open = match row.filter(|_| matches) {
-            Some(row) => self.account(&row.name)?.is_some(),
-            None => false,
-        };
-        if !open {
-            self.throttle.failed(address);
-            return Ok(None);
+        .map_err(|_| SignInError::Failed)??;
+        let begun = row.map(|row| self.begin_session(Some(&row), Some(&visit.session))).transpose()?.flatten();
+        if begun.is_none() {
+            self.throttle.failed(&name, address);
         }
-        Ok(Some(self.begin_session(Some(&name), Some(&visit.session))?.0))
+        Ok(begun.map(|(secret, _)| secret))
     }
 
-    /// A new session: of nobody, or of somebody who signed in, in place of the one before.
+    /// Wait until a password may be hashed: each takes a core and its memory.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, SignInError> {
+        let turn = tokio::time::timeout(WAIT, Arc::clone(&self.hashing).acquire_owned());
+        turn.await.map_err(|_| SignInError::TooOften)?.map_err(|_| SignInError::Failed)
+    }
+
+    /// Hash a password, in turn.
+    pub(super) async fn hashed<T: Send + 'static>(
+        &self,
+        hash: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, SignInError> {
+        let permit = self.turn().await?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = permit;
+            hash()
+        });
+        done.await.map_err(|_| SignInError::Failed)
+    }
+
+    /// A new session: of nobody, or of somebody who signed in, in place of the one before. Nothing where the account is
+    /// not any more as it was when its password was compared.
     pub fn begin_session(
         &self,
-        account: Option<&str>,
+        account: Option<&AccountRow>,
         before: Option<&SessionRow>,
-    ) -> Result<(Secret, SessionRow), SignInError> {
+    ) -> Result<Option<(Secret, SessionRow)>, SignInError> {
         let (now, secret) = (self.now(), Secret::draw(&self.edge).map_err(|_| SignInError::Failed)?);
         let csrf = Secret::draw(&self.edge).map_err(|_| SignInError::Failed)?;
         let session = SessionRow {
             id: secret.digest(),
-            account: account.map(|name| (name.to_owned(), now)),
+            account: account.map(|row| (row.name.clone(), now)),
             csrf: csrf.text().to_owned(),
-            expires: now.plus_ms(self.settings.session_ms),
+            expires: now.plus_ms(self.life_ms(account.is_some())),
         };
-        self.store.begin_session(&self.settings.tenant, &session, before.map(|before| &before.id), now)?;
-        Ok((secret, session))
+        let (tenant, password) = (&self.settings.tenant, account.map(|row| row.password.as_str()));
+        let begun = self.store.begin_session(tenant, &session, password, before.map(|before| &before.id), now)?;
+        Ok(begun.then_some((secret, session)))
+    }
+
+    /// How long a session lasts that nobody uses. One that nobody is signed in to lasts as long as a flow may take.
+    fn life_ms(&self, signed_in: bool) -> u64 {
+        if signed_in { self.settings.session_ms } else { self.settings.session_ms.max(FLOW_MS) }
     }
 
     /// Whether another request may begin at an address.
@@ -71,15 +113,15 @@ impl Server {
     /// The session of a cookie.
     pub fn session(&self, cookie: &str) -> Result<Option<SessionRow>, StoreError> {
         let found = self.store.session(&self.settings.tenant, &digest(cookie), self.now())?;
-        found.map(|session| self.kept(session, self.settings.session_ms)).transpose()
+        found.map(|session| self.kept(session)).transpose()
     }
 
     /// A session goes on while it is used.
-    fn kept(&self, session: SessionRow, for_ms: u64) -> Result<SessionRow, StoreError> {
-        let Some((_, auth)) = &session.account else { return Ok(session) };
-        let until = self.now().plus_ms(for_ms).min(auth.plus_ms(SESSION_MAX_MS));
+    fn kept(&self, session: SessionRow) -> Result<SessionRow, StoreError> {
+        let until = self.now().plus_ms(self.life_ms(session.account.is_some()));
+        let until = session.account.as_ref().map_or(until, |(_, auth)| until.min(auth.plus_ms(SESSION_MAX_MS)));
         // Not each time a page is looked at.
-        if until.0 < session.expires.0 + SESSION_GRACE_MS / 10 {
+        if until.0 < session.expires.0 + KEPT_MS {
             return Ok(session);
         }
         self.store.keep_session(&session.id, until)?;
@@ -87,11 +129,13 @@ impl Server {
     }
 
     /// When an access token that hangs on a session has to end, if it would end by itself at `longest`; `None` when the
-    /// session has ended.
+    /// session has ended. It goes on for the app, a while longer than the token so that this can be renewed, and not for
+    /// whoever sits at the browser.
     pub(super) fn within_session(&self, id: &Digest, longest: Millis) -> Result<Option<Millis>, StoreError> {
-        let Some(session) = self.store.session(&self.settings.tenant, id, self.now())? else { return Ok(None) };
-        let life_ms = longest.0.saturating_sub(self.now().0) + SESSION_GRACE_MS;
-        Ok(Some(longest.min(self.kept(session, life_ms)?.expires)))
+        let Some(auth) = self.store.online(&self.settings.tenant, id, self.now())? else { return Ok(None) };
+        let until = longest.plus_ms(SESSION_GRACE_MS).min(auth.plus_ms(SESSION_MAX_MS));
+        self.store.keep_online(id, until)?;
+        Ok(Some(longest.min(until)))
     }
 
     /// Sign out.

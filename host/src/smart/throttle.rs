@@ -1,6 +1,6 @@
 //! How often somebody may try.
 //!
-//! Tries are counted for an account from an address, and those that fail for an address over all accounts. Nothing is
+//! Tries that fail are counted, for an account from an address and for an address over all accounts. Nothing is
 //! counted for an account over all addresses: whoever could fill that count could lock somebody out who is elsewhere.
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ pub(super) struct Throttle {
     addresses: DefaultKeyedRateLimiter<String>,
     enrolments: DefaultKeyedRateLimiter<String>,
     flows: DefaultKeyedRateLimiter<String>,
-    /// addresses from which too many tries failed, and until when nobody may try from there
+    /// whose tries failed too often, and until when they may not try
     closed: Mutex<HashMap<String, Instant>>,
 }
 
@@ -39,15 +39,16 @@ impl Throttle {
     }
 
     /// Whether an account may be tried from an address.
-    pub(super) fn sign_in(&self, account: &str, address: IpAddr) -> bool {
+    pub(super) fn may_sign_in(&self, account: &str, address: IpAddr) -> bool {
         let address = network(address);
-        !self.is_closed(&address)
-            && self.accounts.check_key(&format!("{address} {}", account.chars().take(120).collect::<String>())).is_ok()
+        !self.is_closed(&address) && !self.is_closed(&of_account(account, &address))
     }
 
-    /// Somebody could not sign in from an address.
-    pub(super) fn failed(&self, address: IpAddr) {
-        self.count(&self.addresses, network(address), OF_ADDRESS);
+    /// Somebody could not sign in to an account from an address.
+    pub(super) fn failed(&self, account: &str, address: IpAddr) {
+        let address = network(address);
+        self.count(&self.accounts, of_account(account, &address), OF_ACCOUNT);
+        self.count(&self.addresses, address, OF_ADDRESS);
     }
 
     /// Whether a code may be tried from an address.
@@ -93,6 +94,10 @@ fn limiter((burst, seconds): (u32, u64)) -> DefaultKeyedRateLimiter<String> {
     RateLimiter::keyed(quota.allow_burst(burst))
 }
 
+fn of_account(account: &str, network: &str) -> String {
+    format!("{network} {}", account.chars().take(120).collect::<String>())
+}
+
 /// Who has one address of an IPv6 network has 2^64 of them.
 fn network(address: IpAddr) -> String {
     match address.to_canonical() {
@@ -109,21 +114,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_can_be_tried_ten_times_from_one_address_and_goes_on_from_another() {
+    fn an_account_can_be_failed_ten_times_from_one_address_and_goes_on_from_another() {
         let (throttle, here, there) = (Throttle::new(), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        assert!((0..10).all(|_| throttle.sign_in("mia", here)));
-        assert!(!throttle.sign_in("mia", here));
-        assert!(throttle.sign_in("mia", there) && throttle.sign_in("tom", here));
+        (0..10).for_each(|_| throttle.failed("mia", here));
+        assert!(throttle.may_sign_in("mia", here));
+        throttle.failed("mia", here);
+        assert!(!throttle.may_sign_in("mia", here));
+        assert!(throttle.may_sign_in("mia", there) && throttle.may_sign_in("tom", here));
     }
 
     #[test]
     fn an_address_may_fail_sixty_times_and_succeed_as_often_as_it_likes() {
         let (throttle, here, there) = (Throttle::new(), [192, 0, 2, 1].into(), [192, 0, 2, 2].into());
-        assert!((0..200).all(|n| throttle.sign_in(&format!("account{n}"), here)));
-        (0..60).for_each(|_| throttle.failed(here));
-        assert!(throttle.sign_in("one", here));
-        throttle.failed(here);
-        assert!(!throttle.sign_in("another", here) && throttle.sign_in("another", there));
+        (0..60).for_each(|n| throttle.failed(&format!("account{n}"), here));
+        assert!(throttle.may_sign_in("one", here));
+        throttle.failed("one", here);
+        assert!(!throttle.may_sign_in("another", here) && throttle.may_sign_in("another", there));
         assert!(throttle.may_enrol(here));
     }
 
@@ -133,7 +139,7 @@ mod tests {
         (0..10).for_each(|_| throttle.failed_to_enrol(here));
         assert!(throttle.may_enrol(here));
         throttle.failed_to_enrol(here);
-        assert!(!throttle.may_enrol(here) && throttle.sign_in("one", here));
+        assert!(!throttle.may_enrol(here) && throttle.may_sign_in("one", here));
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Server {
             return Err(no_code());
         }
         let body: GrantBody = serde_json::from_str(&row.grant.body)?;
-        let granted = match self.again(Stage::Code, client, &body, &body.scope).await? {
+        let granted = match self.again(Stage::Code, client, &row.grant, &body, &body.scope).await? {
             Some(granted) => granted,
             None => {
                 self.store.spoil_code(&row, now)?;
@@ -140,7 +140,7 @@ impl Server {
         if !scopes::is_within(wanted, &body.scope) || scopes::tokens(wanted).is_empty() {
             return Err(OAuthError::new(ErrorCode::InvalidScope, "`scope` asks for more than was granted"));
         }
-        let granted = self.again(Stage::Refresh, client, &body, wanted).await?.ok_or_else(no_refresh)?;
+        let granted = self.again(Stage::Refresh, client, &row.grant, &body, wanted).await?.ok_or_else(no_refresh)?;
         let issue = self.access_token(&row.grant, &body, &granted, client)?;
         let until = self.refresh_end(&granted);
         let (spent, refresh) = if repeats {
@@ -167,7 +167,7 @@ impl Server {
     /// Whether the session a grant ends with goes on; a grant without one outlives it.
     fn session_lives(&self, grant: &GrantRow) -> Result<bool, OAuthError> {
         let Some(session) = &grant.session else { return Ok(true) };
-        Ok(self.store.session(&self.settings.tenant, session, self.now())?.is_some())
+        Ok(self.store.online(&self.settings.tenant, session, self.now())?.is_some())
     }
 
     /// Ask the policy again, with the facts of now: rights that ended since are not given out again.
@@ -175,9 +175,14 @@ impl Server {
         &self,
         stage: Stage,
         client: &Client,
+        grant: &GrantRow,
         body: &GrantBody,
         scope: &str,
     ) -> Result<Option<Granted>, OAuthError> {
+        // Whose account was closed gets nothing more, by whatever way the grant outlived it.
+        if self.account(&grant.account)?.is_none() {
+            return Ok(None);
+        }
         // What the registration does not allow any more is not granted any more.
         let scope = scopes::within(scope, &client.scope);
         let request = self.grant_request(&client.id, &body.identity, &scope, body.patient.clone());
@@ -217,7 +222,8 @@ impl Server {
             TokenFormat::Opaque => Secret::draw(&self.edge)?.text().to_owned(),
             TokenFormat::Jwt => self.jwt(grant, body, granted, client, expires)?,
         };
-        let access = NewAccess { id: digest(&text), scope: granted.scope().to_owned(), issued: now, expires };
+        let (scope, patient) = (granted.scope().to_owned(), granted.patient().map(str::to_owned));
+        let access = NewAccess { id: digest(&text), scope, patient, issued: now, expires };
         Ok(Issue { text, access })
     }
 

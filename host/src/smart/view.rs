@@ -65,7 +65,7 @@ impl Server {
     /// What the page of choices shows.
     pub async fn choose_view(&self, visit: &Visit, error: Option<&str>) -> Result<Value, AuthorizeError> {
         let (_, flow) = self.flow(visit)?;
-        let Flow::Choose(signed_in) = flow else { return Err(AuthorizeError::NoFlow) };
+        let signed_in = flow.choosing().ok_or(AuthorizeError::NoFlow)?;
         let choices = self.choices(&signed_in).await.map_err(|_| AuthorizeError::Failed)?;
         let mut options = Vec::new();
         for choice in choices.listed.iter().take(CHOICES_MAX) {
@@ -99,6 +99,7 @@ impl Server {
         let (_, flow) = self.flow(visit)?;
         let Flow::Approve(chosen) = flow else { return Err(AuthorizeError::NoFlow) };
         let Some(granted) = self.look(&chosen).await? else { return Ok(None) };
+        let choices = self.choices(&chosen.signed_in).await.map_err(|_| AuthorizeError::Failed)?;
         let patient = granted.patient().map(|id| self.patient_label(id)).transpose()?;
         let items = consent::items(granted.scope());
         let (offline, others): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| item.about == About::Offline);
@@ -114,7 +115,8 @@ impl Server {
             "person": self.role(chosen.identity.kind),
             "patient": patient.as_ref().map(|label| json!({ "label": label, "is_self": is_own(&chosen) })),
             "items": others.iter().map(|item| self.item_view(item, patient.as_deref())).collect::<Vec<_>>(),
-            "offline": offline.first().map(|item| self.item_view(item, None)),
+            "offline": offline.iter().map(|item| self.item_view(item, None)).collect::<Vec<_>>(),
+            "choices": choices.listed.len() + choices.unlisted.len() > 1,
         })))
     }
 

@@ -229,10 +229,18 @@ const MIGRATIONS: [&str; 4] = [
         PRIMARY KEY (client, jti)
     ) STRICT, WITHOUT ROWID;
 ",
-    // Whose role a PractitionerRole is.
+    // Whose role a PractitionerRole is; how long apps may go on with a session that nobody looks at; whom a token is
+    // about; what this server keeps to itself.
     "
     CREATE INDEX records_of_practitioner ON records (tenant, class, body ->> 'practitioner', id, source)
         WHERE body ->> 'practitioner' IS NOT NULL;
+
+    ALTER TABLE sessions ADD COLUMN online_ms INTEGER;
+    ALTER TABLE access_tokens ADD COLUMN patient TEXT;
+    CREATE TABLE secrets (
+        name TEXT PRIMARY KEY,
+        value BLOB NOT NULL CHECK (length(value) = 32)
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 

@@ -1,10 +1,11 @@
 //! What happens in between: the list changes while a page is open, somebody else signs in, an approval is given twice,
 //! a token outlives what it was made for.
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use chartgate_tests::host::World;
-use chartgate_tests::smart::Clinic;
+use chartgate_tests::host::{World, chartgate, run};
+use chartgate_tests::smart::{Clinic, form};
 use serde_json::json;
 
 use crate::clinic;
@@ -118,7 +119,8 @@ fn online_access_can_be_renewed_while_the_session_goes_on_and_ends_with_it() {
     let (clinic, app) = (clinic(), clinic().public_app());
     let older = |account: &str, seconds: i64| {
         let database = database(clinic);
-        let sql = "UPDATE sessions SET expires_ms = expires_ms - ?2, auth_ms = auth_ms - ?2 WHERE account = ?1";
+        let sql = "UPDATE sessions SET expires_ms = expires_ms - ?2, auth_ms = auth_ms - ?2, online_ms = online_ms - ?2
+             WHERE account = ?1";
         assert_eq!(database.execute(sql, (account, seconds * 1_000)).unwrap(), 1);
     };
     for (seconds, renewed) in [(3_700, true), (4_300, false)] {
@@ -132,7 +134,7 @@ fn online_access_can_be_renewed_while_the_session_goes_on_and_ends_with_it() {
     // However busy somebody is: twelve hours after they signed in it is over, for access tokens as well.
     let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
     let tokens = app.tokens(&app.code(&mut browser, &account, "launch/patient online_access patient/Patient.rs"));
-    let sql = "UPDATE sessions SET auth_ms = auth_ms - 43195000, expires_ms = expires_ms - 4195000 WHERE account = ?1";
+    let sql = "UPDATE sessions SET auth_ms = auth_ms - 43195000, online_ms = online_ms - 4195000 WHERE account = ?1";
     assert_eq!(database(clinic).execute(sql, [&account]).unwrap(), 1);
     let answer = app.refresh(tokens.text("refresh_token"));
     let left = answer.json()["expires_in"].as_u64().unwrap_or(0);
@@ -308,4 +310,130 @@ fn an_app_that_could_not_authenticate_is_not_registered() {
     let refused = register("client_secret_post");
     assert_eq!((refused.status, &refused.json()["member"]), (400, &json!("auth")), "{}", refused.text);
     assert!(refused.text.contains("smart.secret_post"), "{}", refused.text);
+}
+
+/// A form on its way while the account is closed is nobody's: its session was looked up before.
+#[test]
+fn who_is_closed_out_while_they_approve_gets_nothing() {
+    const SCOPE: &str = "launch/patient offline_access patient/*.rs";
+    let (clinic, app) = (clinic(), clinic().public_app());
+    for verb in ["close", "remove", "password"] {
+        let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+        let page = app.authorize(&mut browser, SCOPE);
+        let page = browser.sign_in(&page, &account);
+        let (path, mut fields) = page.form();
+        fields.set("action", "allow");
+        let pairs: Vec<(&str, &str)> = fields.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let body = form(&pairs);
+        let cookies: Vec<String> = browser.cookies().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut stream = std::net::TcpStream::connect(clinic.host.public).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncookie: {}\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
+            cookies.join("; "),
+            body.len()
+        );
+        let (first, rest) = body.split_at(10);
+        stream.write_all(format!("{head}{first}").as_bytes()).unwrap();
+        // Until the host has read that much.
+        std::thread::sleep(Duration::from_millis(300));
+        let mut command = chartgate();
+        command.args(["user", verb, &account, "--data"]).arg(clinic.world.data());
+        let done = run(&mut command, "another-long-secret\n");
+        assert_eq!(done.code, Some(0), "{done:?}");
+        stream.write_all(rest.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400") && !answer.contains("code="), "{verb}: {answer}");
+    }
+}
+
+/// Grants that are left standing by whatever way end with the account.
+#[test]
+fn what_a_closed_account_granted_is_not_renewed() {
+    let (clinic, app) = (clinic(), clinic().public_app());
+    let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    let code = app.code(&mut browser, &account, "launch/patient offline_access patient/*.rs");
+    let tokens = app.tokens(&code);
+    let again = app.code(&mut browser, &account, "launch/patient offline_access patient/*.rs");
+    let closed = "UPDATE accounts SET body = json_set(body, '$.closed', json('true')) WHERE name = ?1";
+    assert_eq!(database(clinic).execute(closed, [&account]).unwrap(), 1);
+    assert_eq!(app.refresh(tokens.text("refresh_token")).status, 400);
+    assert_eq!(app.exchange(&again).status, 400);
+    let mut other = clinic.browser();
+    let page = app.authorize(&mut other, "launch/patient patient/*.rs");
+    assert_eq!(other.sign_in(&page, &account).status, 401);
+}
+
+/// An app that goes on keeps nobody signed in at a browser.
+#[test]
+fn online_access_does_not_keep_the_browser_signed_in() {
+    let (clinic, app) = (clinic(), clinic().public_app());
+    let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
+    let tokens = app.tokens(&app.code(&mut browser, &account, "launch/patient online_access patient/*.rs"));
+    let aged = "UPDATE sessions SET expires_ms = 1 WHERE account = ?1";
+    assert_eq!(database(clinic).execute(aged, [&account]).unwrap(), 1);
+    let login = browser.get("/oauth/apps");
+    assert_eq!(login.path(), "/oauth/login", "an hour without use: {}", login.text);
+    let renewed = app.refresh(tokens.text("refresh_token"));
+    assert_eq!(renewed.status, 200, "{}", renewed.text);
+    let over = "UPDATE sessions SET online_ms = 1 WHERE account = ?1";
+    assert_eq!(database(clinic).execute(over, [&account]).unwrap(), 1);
+    let next = renewed.json()["refresh_token"].as_str().unwrap().to_owned();
+    assert_eq!(app.refresh(&next).status, 400);
+}
+
+#[test]
+fn a_choice_can_be_made_again_until_it_is_approved() {
+    let (clinic, app) = (clinic(), clinic().public_app());
+    for patient in ["123", "124"] {
+        directory(clinic, "grant", "RelatedPerson/79", patient);
+    }
+    let (mut browser, account) = (clinic.browser(), clinic.account(&["proxy=RelatedPerson/79"]));
+    let page = app.authorize(&mut browser, "launch/patient patient/*.rs");
+    let first = browser.sign_in(&page, &account);
+    let approve = browser.submit(&first, |fields| fields.set("choice", "proxy RelatedPerson/79 123"));
+    assert_eq!(approve.path(), "/oauth/approve");
+    let link = approve.text.split("href=\"").find(|text| text.starts_with("/oauth/choose?")).unwrap();
+    let choose = browser.get(&link.split('"').next().unwrap().replace("&amp;", "&"));
+    assert_eq!(choose.path(), "/oauth/choose", "{}", choose.text);
+    let approve = browser.submit(&choose, |fields| fields.set("choice", "proxy RelatedPerson/79 124"));
+    assert_eq!(app.tokens(&browser.allow(&approve).must("code")).text("patient"), "124");
+}
+
+#[test]
+fn whoever_cannot_use_an_app_is_asked_whether_somebody_else_can() {
+    let (clinic, app) = (clinic(), clinic().public_app());
+    let (mut browser, doctor) = (clinic.browser(), clinic.account(&["provider=Practitioner/17"]));
+    let patient = clinic.account(&["patient=Patient/123"]);
+    let login = browser.get("/oauth/apps");
+    browser.sign_in(&login, &doctor);
+    let page = app.authorize(&mut browser, "launch/patient patient/*.rs");
+    assert_eq!(page.path(), "/oauth/login", "an app for patients: {}", page.text);
+    let page = browser.sign_in(&page, &patient);
+    assert!(browser.allow(&page).query("code").is_some());
+    let mut other = clinic.browser();
+    let page = app.authorize(&mut other, "launch/patient patient/*.rs");
+    assert_eq!(other.sign_in(&page, &doctor).must("error"), "access_denied");
+}
+
+/// RFC 7662 and SMART: what was told with the token.
+#[test]
+fn introspection_tells_the_context_that_was_told_with_the_token() {
+    let (clinic, app) = (clinic(), clinic().provider_app());
+    let (mut browser, doctor) = (clinic.browser(), clinic.account(&["provider=Practitioner/17"]));
+    let launch = clinic.launch(&app, json!({ "user": "Practitioner/17", "patient": "123", "encounter": "e-1" }));
+    let page = browser.get(&app.authorize_url("launch openid user/*.rs patient/*.rs offline_access", |pairs| {
+        pairs.push(("launch".into(), launch["launch"].as_str().unwrap().into()));
+    }));
+    let tokens = app.tokens(&app.through(&mut browser, page, &doctor).must("code"));
+    let narrowed = app.token(&[
+        ("grant_type", "refresh_token"),
+        ("refresh_token", tokens.text("refresh_token")),
+        ("scope", "launch user/*.rs openid"),
+    ]);
+    let told = narrowed.json();
+    let may = clinic.register("client_secret_basic", |body| body["introspect"] = json!(true));
+    let asked = may.post("/oauth/introspect", &[("token", told["access_token"].as_str().unwrap())]).json();
+    assert_eq!((&asked["patient"], &asked["encounter"]), (&told["patient"], &told["encounter"]), "{told} {asked}");
 }

@@ -27,6 +27,8 @@ const FORM_BYTES: usize = 64 << 10;
 pub(in crate::http) struct Browser {
     pub(super) server: Arc<Server>,
     pub(super) session: Option<SessionRow>,
+    /// it brought a cookie, of whatever worth
+    pub(super) has_cookie: bool,
     pub(super) address: IpAddr,
     /// what the browser says of where a request comes from: `Sec-Fetch-Site`, `Origin`
     pub(super) from: (Option<String>, Option<String>),
@@ -41,7 +43,9 @@ impl FromRequestParts<Arc<State>> for Browser {
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, Response> {
         let Some(server) = &state.smart else { return Err(no_route().await.into_response()) };
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let session = match cookie(&parts.headers, server) {
+        let cookie = cookie(&parts.headers, server);
+        let has_cookie = cookie.is_some();
+        let session = match cookie {
             Some(value) => server.session(&value).map_err(|_| failed().into_response())?,
             None => None,
         };
@@ -49,7 +53,7 @@ impl FromRequestParts<Arc<State>> for Browser {
         let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let from = (text("sec-fetch-site"), text("origin"));
-        Ok(Self { server: Arc::clone(server), session, address, from })
+        Ok(Self { server: Arc::clone(server), session, has_cookie, address, from })
     }
 }
 
@@ -113,7 +117,8 @@ impl Browser {
             return Ok((session.clone(), None));
         }
         let begun = self.server.begin_session(None, None);
-        let (secret, session) = begun.map_err(|_| self.message("failed", StatusCode::INTERNAL_SERVER_ERROR))?;
+        let begun = begun.ok().flatten();
+        let (secret, session) = begun.ok_or_else(|| self.message("failed", StatusCode::INTERNAL_SERVER_ERROR))?;
         Ok((session, self.set_cookie(&secret)))
     }
 
@@ -121,7 +126,7 @@ impl Browser {
     pub(super) fn visit(&self, flow: Option<&str>) -> Result<Visit, Ended> {
         match (&self.session, flow) {
             (Some(session), Some(flow)) => Ok(Visit { flow: flow.to_owned(), session: session.clone() }),
-            (None, Some(_)) => Err(self.message("cookies", StatusCode::BAD_REQUEST)),
+            (None, Some(_)) => Err(self.no_session()),
             (_, None) => Err(self.message("expired", StatusCode::BAD_REQUEST)),
         }
     }
@@ -130,9 +135,14 @@ impl Browser {
     pub(super) fn visit_or_alone(&self, flow: Option<&str>) -> Result<Visit, Ended> {
         match (flow.unwrap_or_default(), &self.session) {
             ("", Some(session)) => Ok(Visit { flow: String::new(), session: session.clone() }),
-            ("", None) => Err(self.message("cookies", StatusCode::BAD_REQUEST)),
+            ("", None) => Err(self.no_session()),
             (flow, _) => self.visit(Some(flow)),
         }
+    }
+
+    /// Without a session: it has ended, or the browser keeps none.
+    fn no_session(&self) -> Ended {
+        self.message(if self.has_cookie { "expired" } else { "cookies" }, StatusCode::BAD_REQUEST)
     }
 
     /// Somebody opens a page: with a flow, or by themselves, and then with a session that nobody is signed in to and the
@@ -167,7 +177,7 @@ impl Browser {
         let bytes = bytes.map_err(|_| self.message("unreadable", StatusCode::PAYLOAD_TOO_LARGE))?.to_vec();
         let all: Vec<&str> = known.iter().copied().chain(["csrf", "flow"]).collect();
         let form = Form::parse(&bytes, &all).map_err(|_| self.message("unreadable", StatusCode::BAD_REQUEST))?;
-        let Some(session) = &self.session else { return Err(self.message("cookies", StatusCode::BAD_REQUEST)) };
+        let Some(session) = &self.session else { return Err(self.no_session()) };
         let csrf = form.get("csrf").unwrap_or_default();
         if !self.is_from_here() || !bool::from(csrf.as_bytes().ct_eq(session.csrf.as_bytes())) {
             return Err(self.message("forged", StatusCode::FORBIDDEN));
@@ -249,7 +259,8 @@ pub(super) fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -
     response
 }
 
-/// What every page asks of browsers: no scripts, no frames but those allowed, nothing kept, nothing told to others.
+/// What every page asks of browsers: no scripts, no frames but those allowed, nothing kept, nothing told to others. Apps
+/// may open it in a window of its own, and have to find back to theirs, so there is no `Cross-Origin-Opener-Policy`.
 pub(in crate::http) async fn harden(
     axum::extract::State(state): axum::extract::State<Arc<State>>,
     mut response: Response,
@@ -276,7 +287,6 @@ pub(in crate::http) async fn harden(
     put("referrer-policy", "no-referrer");
     put("cache-control", "no-store");
     put("x-content-type-options", "nosniff");
-    put("cross-origin-opener-policy", "same-origin");
     if frames.is_empty() {
         put("x-frame-options", "DENY");
     }

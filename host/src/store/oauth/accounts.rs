@@ -62,12 +62,15 @@ impl Store {
         })
     }
 
-    /// Change an account: its password, its body.
+    /// Change an account: its password, its body. Every session and every grant of it ends: its password may be known to
+    /// others.
     pub fn change_account(&self, tenant: &str, account: &AccountRow, now: Millis) -> Result<bool, StoreError> {
         self.write(|transaction| {
             let sql = "UPDATE accounts SET password = ?3, body = ?4, updated_ms = ?5 WHERE tenant = ?1 AND name = ?2";
             let AccountRow { name, password, body } = account;
-            Ok(transaction.execute(sql, params![tenant, name, password, body, column(now)?])? > 0)
+            let changed = transaction.execute(sql, params![tenant, name, password, body, column(now)?])?;
+            end_all(transaction, tenant, name, now)?;
+            Ok(changed > 0)
         })
     }
 
@@ -103,11 +106,6 @@ impl Store {
             transaction.execute("DELETE FROM approvals WHERE tenant = ?1 AND account = ?2", both)?;
             Ok(gone > 0)
         })
-    }
-
-    /// End every session and every grant of an account: its password may be known to others.
-    pub fn end_account(&self, tenant: &str, name: &str, now: Millis) -> Result<(), StoreError> {
-        self.write(|transaction| end_all(transaction, tenant, name, now))
     }
 
     /// Keep what people call a patient: for pages, and never for a decision.
@@ -160,17 +158,28 @@ impl Store {
         })
     }
 
-    /// Begin a session; with `instead_of`, that one ends and its flows go on in the new one.
+    /// Begin a session; with `instead_of`, that one ends and its flows go on in the new one. False, and nothing is
+    /// written, where the account's password is not `password` any more, or it was closed.
     ///
-    /// SECURITY: who signs in gets a session nobody knew before, so that a planted cookie is worth nothing.
+    /// SECURITY: who signs in gets a session nobody knew before, so that a planted cookie is worth nothing. A password
+    /// that was changed while it was compared opens nothing.
     pub fn begin_session(
         &self,
         tenant: &str,
         session: &SessionRow,
+        password: Option<&str>,
         instead_of: Option<&Digest>,
         now: Millis,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.write(|transaction| {
+            if let Some((name, _)) = &session.account {
+                let sql = "SELECT count(*) FROM accounts WHERE tenant = ?1 AND name = ?2 AND password = ?3 \
+                           AND coalesce(body ->> 'closed', 0) = 0";
+                let open: i64 = transaction.query_row(sql, params![tenant, name, password], |row| row.get(0))?;
+                if open == 0 {
+                    return Ok(false);
+                }
+            }
             let (account, auth) = match &session.account {
                 Some((name, at)) => (Some(name), Some(column(*at)?)),
                 None => (None, None),
@@ -188,6 +197,25 @@ impl Store {
                 transaction.execute(others, params![old, column(now)?])?;
                 transaction.execute("DELETE FROM sessions WHERE id = ?1", params![old])?;
             }
+            Ok(true)
+        })
+    }
+
+    /// Until when apps may go on with a session, of whose account, since when signed in.
+    pub fn online(&self, tenant: &str, id: &Digest, now: Millis) -> Result<Option<Millis>, StoreError> {
+        self.read(|transaction| {
+            let sql = "SELECT auth_ms FROM sessions WHERE tenant = ?1 AND id = ?2 AND account IS NOT NULL \
+                       AND max(expires_ms, coalesce(online_ms, 0)) > ?3";
+            let found = transaction.prepare_cached(sql)?.query_row(params![tenant, id, column(now)?], |row| row.get(0));
+            found.optional()?.map(time).transpose()
+        })
+    }
+
+    /// Let apps go on with a session until then, at least. Whoever sits at the browser is signed in no longer by it.
+    pub fn keep_online(&self, id: &Digest, until: Millis) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let sql = "UPDATE sessions SET online_ms = max(coalesce(online_ms, 0), ?2) WHERE id = ?1";
+            transaction.execute(sql, params![id, column(until)?])?;
             Ok(())
         })
     }
@@ -245,6 +273,8 @@ fn insert_account(
 }
 
 fn end_all(transaction: &rusqlite::Transaction<'_>, tenant: &str, name: &str, now: Millis) -> Result<(), StoreError> {
+    let flows = "DELETE FROM flows WHERE session IN (SELECT id FROM sessions WHERE tenant = ?1 AND account = ?2)";
+    transaction.execute(flows, params![tenant, name])?;
     let sessions = "DELETE FROM sessions WHERE tenant = ?1 AND account = ?2";
     transaction.execute(sessions, params![tenant, name])?;
     transaction.execute(

@@ -99,14 +99,19 @@ impl Store {
         self.write(|transaction| Ok(transaction.execute("DELETE FROM flows WHERE id = ?1", params![from.id])? > 0))
     }
 
-    /// End a flow with a grant: false, and nothing is written, when it has ended or moved on since.
+    /// End a flow with a grant: false, and nothing is written, when it has ended or moved on since, or when whoever goes
+    /// through it is signed in no more.
     pub fn finish_flow(&self, tenant: &str, from: &FlowRow, new: &NewGrant) -> Result<bool, StoreError> {
         self.write(|transaction| {
+            let ApprovalRow { id, account, client, user, patient, body, approved } = &new.approval;
+            // SECURITY: an account that is closed meanwhile has no session any more, whatever the page says.
+            let alive = "SELECT count(*) FROM sessions WHERE id = ?1 AND tenant = ?2 AND account = ?3";
+            let sessions: i64 =
+                transaction.query_row(alive, params![from.session, tenant, account], |row| row.get(0))?;
             let ended = "DELETE FROM flows WHERE id = ?1 AND body = ?2";
-            if transaction.execute(ended, params![from.id, from.body])? == 0 {
+            if sessions == 0 || transaction.execute(ended, params![from.id, from.body])? == 0 {
                 return Ok(false);
             }
-            let ApprovalRow { id, account, client, user, patient, body, approved } = &new.approval;
             let id: String = transaction.query_row(
                 "INSERT INTO approvals (id, tenant, account, client, user, patient, body, approved_ms)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)

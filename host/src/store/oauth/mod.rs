@@ -39,12 +39,21 @@ fn time(value: i64) -> Result<Millis, StoreError> {
 }
 
 impl Store {
+    /// Something this server keeps to itself for good: `fresh` where there is none yet.
+    pub fn secret(&self, name: &str, fresh: &Digest) -> Result<Digest, StoreError> {
+        self.write(|transaction| {
+            transaction.execute("INSERT OR IGNORE INTO secrets (name, value) VALUES (?1, ?2)", params![name, fresh])?;
+            let sql = "SELECT value FROM secrets WHERE name = ?1";
+            Ok(transaction.query_row(sql, params![name], |row| row.get(0))?)
+        })
+    }
+
     /// Forget what has ended: nothing here is looked at any more.
     ///
     /// `before` lies a while in the past: a spent code or token is kept that long so that its replay is noticed.
     pub fn sweep(&self, before: Millis) -> Result<usize, StoreError> {
         let tables = [
-            "DELETE FROM sessions WHERE expires_ms < ?1",
+            "DELETE FROM sessions WHERE max(expires_ms, coalesce(online_ms, 0)) < ?1",
             "DELETE FROM flows WHERE expires_ms < ?1",
             "DELETE FROM launches WHERE expires_ms < ?1",
             "DELETE FROM enrolments WHERE expires_ms < ?1",

@@ -40,6 +40,8 @@ pub struct RefreshRow {
 pub struct AccessRow {
     /// the scopes of this token
     pub scope: String,
+    /// the patient in its context
+    pub patient: Option<String>,
     /// when it was made
     pub issued: Millis,
     /// when it ends
@@ -55,6 +57,8 @@ pub struct NewAccess {
     pub id: Digest,
     /// its scopes
     pub scope: String,
+    /// the patient in its context
+    pub patient: Option<String>,
     /// when it was made
     pub issued: Millis,
     /// when it ends
@@ -183,7 +187,7 @@ impl Store {
     pub fn access_token(&self, tenant: &str, id: &Digest, now: Millis) -> Result<Option<AccessRow>, StoreError> {
         self.read(|transaction| {
             let sql = concat!(
-                "SELECT a.scope, a.issued_ms, a.expires_ms, ",
+                "SELECT a.scope, a.patient, a.issued_ms, a.expires_ms, ",
                 grant_columns!(),
                 " FROM access_tokens a JOIN grants g ON g.id = a.grant_id WHERE a.id = ?1 AND g.tenant = ?2 \
                  AND a.expires_ms > ?3 AND a.revoked_ms IS NULL AND g.revoked_ms IS NULL"
@@ -191,11 +195,12 @@ impl Store {
             let found = transaction
                 .prepare_cached(sql)?
                 .query_row(params![id, tenant, column(now)?], |row| {
-                    Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, read(row, 3)?))
+                    Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?, read(row, 4)?))
                 })
                 .optional()?;
-            let Some((scope, issued, expires, grant)) = found else { return Ok(None) };
-            Ok(Some(AccessRow { scope, issued: time(issued)?, expires: time(expires)?, grant: grant.row()? }))
+            let Some((scope, patient, issued, expires, grant)) = found else { return Ok(None) };
+            let (issued, expires) = (time(issued)?, time(expires)?);
+            Ok(Some(AccessRow { scope, patient, issued, expires, grant: grant.row()? }))
         })
     }
 
@@ -231,8 +236,9 @@ fn issue(
         return Ok(Spent::Gone);
     }
     transaction.execute(
-        "INSERT INTO access_tokens (id, grant_id, scope, issued_ms, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![access.id, grant.id, access.scope, column(access.issued)?, column(access.expires)?],
+        "INSERT INTO access_tokens (id, grant_id, scope, patient, issued_ms, expires_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![access.id, grant.id, access.scope, access.patient, column(access.issued)?, column(access.expires)?],
     )?;
     if let Some(refresh) = refresh {
         let sql = "INSERT INTO refresh_tokens (id, grant_id, expires_ms) VALUES (?1, ?2, ?3)";
