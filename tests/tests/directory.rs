@@ -269,7 +269,11 @@ fn the_command_line_lists_what_it_granted() {
         assert_eq!((ended.code, ended.stderr.lines().count()), (Some(2), 1), "{bad:?}: {}", ended.stderr);
     }
     let absent = world.directory(&["revoke", "Practitioner/18", "123", "treatment"]);
-    assert_eq!((absent.code, absent.stderr.lines().count()), (Some(1), 1), "{}", absent.stderr);
+    assert_eq!(absent.code, Some(0), "{}", absent.stderr);
+    assert!(absent.stderr.contains("revoked all the same"), "{}", absent.stderr);
+    assert_eq!(list(&["--user", "Practitioner/18"]).matches("revoked").count(), 1);
+    let nobodys = world.directory(&["revoke", "Practitioner/18", "123", "delegation"]);
+    assert_eq!((nobodys.code, nobodys.stderr.lines().count()), (Some(1), 1), "{}", nobodys.stderr);
 }
 
 /// Ask until told to stop; answers when each request began and whether it was permitted.

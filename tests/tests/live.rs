@@ -377,6 +377,61 @@ fn a_role_counts_for_its_practitioner_and_ends_with_them() {
     assert_eq!(reason(&host, &as_role), "own-chart");
 }
 
+/// What the directory knows of roles and of merged charts, the server is asked about too.
+#[test]
+fn what_the_directory_leads_to_is_asked_of_the_server() {
+    let fhir = Fhir::new(100, None);
+    let (world, host) = fhir.host("");
+    let directory = |arguments: &[&str]| {
+        let done = world.directory(arguments);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    };
+    fhir.holds(patient("123"));
+    fhir.holds(practitioner());
+    fhir.holds(encounter("9", "123", "PractitionerRole/9"));
+    directory(&["set", "user", "PractitionerRole/9", r#"{"practitioner":"Practitioner/17"}"#]);
+    let as_role = with(&ask(), "/subject/user", json!("PractitionerRole/9"));
+    let role = json!({ "resourceType": "PractitionerRole", "id": "9", "active": true });
+    fhir.holds(role.clone());
+    assert_eq!([reason(&host, &ask()), reason(&host, &as_role)], ["relationship-encounter"; 2].map(str::to_owned));
+    // The server knows better of the role, and of who played it.
+    fhir.holds(with(&role, "/active", json!(false)));
+    assert_eq!(
+        [reason(&host, &ask()), reason(&host, &as_role)],
+        ["no-relationship", "user-not-active"].map(str::to_owned)
+    );
+    fhir.holds(with(&role, "/practitioner", json!({ "reference": "Practitioner/18" })));
+    assert_eq!(reason(&host, &ask()), "no-relationship");
+    fhir.holds(role);
+    fhir.holds(with(&practitioner(), "/active", json!(false)));
+    assert_eq!(reason(&host, &as_role), "user-not-active");
+    fhir.holds(practitioner());
+
+    // A chart that was merged by hand: what the server knows of where it went counts.
+    directory(&["set", "patient", "A", r#"{"merged_into":"B","birth_date":"1980"}"#]);
+    directory(&["grant", "RelatedPerson/1", "B", "health-care-agent"]);
+    fhir.holds(patient("B"));
+    let of = |id: &str| {
+        let subject = json!({ "user": "RelatedPerson/1", "client": "phr", "scope": "user/Patient.rs" });
+        let body = json!({ "request": { "method": "GET", "url": format!("/Patient/{id}") }, "subject": subject });
+        reason(&host, &body)
+    };
+    assert_eq!([of("A"), of("B")], ["relationship-health-care-agent"; 2].map(str::to_owned));
+    fhir.holds(with(&patient("B"), "/deceasedDateTime", json!("2026-01-01")));
+    assert_eq!([of("A"), of("B")], ["patient-deceased"; 2].map(str::to_owned));
+
+    // A list of a role that only the server tells of, and a patient who is known as test data there alone.
+    directory(&["forget", "user", "PractitionerRole/9"]);
+    fhir.holds(json!({ "resourceType": "PractitionerRole", "id": "9", "active": true,
+        "practitioner": { "reference": "Practitioner/17" } }));
+    directory(&["grant", "PractitionerRole/9", "5", "treatment"]);
+    fhir.holds(patient("5"));
+    let narrowed = || host.decide(&search()).json()["obligations"][0]["url"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(narrowed(), "/Observation?patient=123,5");
+    fhir.holds(with(&patient("5"), "/meta", json!({ "security": [{ "code": "HTEST" }] })));
+    assert_eq!(narrowed(), "/Observation?patient=123");
+}
+
 /// Whom the directory relates a user to, the server is asked about too.
 #[test]
 fn a_search_knows_of_every_patient_what_a_read_knows() {

@@ -37,9 +37,13 @@ pub(super) fn care_team(team: &Resource<'_>) -> Result<Vec<Relationship>, Reject
     let of_team = team.period("period")?;
     let mut all = Vec::new();
     for participant in list(team.value, "participant")? {
-        let own = period(participant.get("period"), team.reading)?;
-        let when = within(of_team, own);
-        // Members of R5 and R4 alike.
+        // R5 says it by `coverage[x]`, of which a timing is no period.
+        if participant.get("coverageTiming").is_some() {
+            return Err(Reject::Unsupported("participant.coverageTiming"));
+        }
+        let coverage = period(participant.get("coveragePeriod"), team.reading)?;
+        let own = within(period(participant.get("period"), team.reading)?, coverage);
+        let when = own.and_then(|own| within(of_team, own));
         if let (Some(user), Some(when)) = (provider(team, participant.get("member")), when) {
             all.push(given(&user, patient, "care-team", team, when));
         }

@@ -56,6 +56,10 @@ pub(super) fn consent(consent: &Resource<'_>) -> Result<Vec<Relationship>, Rejec
     let mut grants = Vec::new();
     for actor in list(provision, "actor")? {
         let (user, kind) = proxy(consent, actor)?;
+        if user.strip_prefix("Patient/") == Some(patient) {
+            let expected = "somebody else than the patient";
+            return Err(Reject::Element { element: "provision.actor.reference", expected });
+        }
         let mut grant = relationship(&user, patient, kind, &consent.origin());
         (grant.start, grant.end) = (when.start.or(given), when.end);
         grant.terms.condition = condition(kind, grant.start.is_some());

@@ -73,7 +73,12 @@ impl<'a> Resource<'a> {
         let text = reference?.get("reference")?.as_str()?;
         let base = self.reading.base.as_deref();
         let below = base.and_then(|base| text.strip_prefix(base)).and_then(|rest| rest.strip_prefix('/'));
-        let (kind, id) = below.unwrap_or(text).split_once('/')?;
+        let (kind, rest) = below.unwrap_or(text).split_once('/')?;
+        // A version is one of the resource.
+        let id = match rest.split_once("/_history/") {
+            Some((id, version)) if is_id(version) => id,
+            _ => rest,
+        };
         (kind.bytes().all(|b| b.is_ascii_alphabetic()) && is_id(id)).then_some((kind, id))
     }
 

@@ -205,6 +205,14 @@ fn a_care_team_at_work_counts_for_its_people() {
             "Practitioner/13 123 care-team - 2026-11-10T00:00:00Z",
         ]
     );
+    // What R5 calls its period.
+    let covered = |name: &str, value: Value| {
+        with(&team, json!({ "participant": [{ "member": { "reference": "Practitioner/12" }, name: value }] }))
+    };
+    let until = related(covered("coveragePeriod", json!({ "end": "2026-11-10T00:00:00Z" })));
+    assert_eq!(until, ["Practitioner/12 123 care-team - 2026-11-10T00:00:00Z"]);
+    assert_eq!(related(covered("coveragePeriod", json!({ "start": "2027" }))), [""; 0]);
+    assert!(derived(covered("coverageTiming", json!({}))).unwrap_err().contains("coverageTiming"));
     for status in [json!("inactive"), json!("proposed"), Value::Null] {
         let mut other = with(&team, json!({ "status": status }));
         if status.is_null() {
@@ -351,6 +359,7 @@ fn a_consent_that_cannot_be_taken_over_whole_is_rejected_whole() {
         ("/provision/actor", json!([])),
         ("/provision/actor/0/role", json!({ "coding": [{ "code": "FAMMEMB" }] })),
         ("/provision/actor/0/reference", json!({ "reference": "Practitioner/1" })),
+        ("/provision/actor/0/reference", json!({ "reference": "Patient/123" })),
         ("/provision/actor/0/reference", json!({ "reference": "https://other.example/RelatedPerson/5" })),
         ("/provision/provision/0/type", json!("permit")),
         ("/provision/provision/0/code", json!([{ "coding": [] }])),
@@ -410,8 +419,13 @@ fn a_link_to_a_chart_that_cannot_be_followed_is_not_passed_over() {
         derive(&person, &reading()).map(|derived| derived.records.len())
     };
     assert_eq!(person("Patient/2"), Ok(2));
-    for reference in ["Patient/2/_history/1", "https://other.example/fhir/Patient/2"] {
+    assert_eq!(person("Patient/2/_history/1"), Ok(2), "a version is one of the resource");
+    for reference in ["https://other.example/fhir/Patient/2", "Patient/2/_history/", "Patient/2/x/1"] {
         assert!(person(reference).is_err(), "{reference}");
     }
+    // Whose practitioner somebody is elsewhere matters only where a chart is theirs.
     assert!(person("https://other.example/fhir/Practitioner/2").is_ok());
+    let links = ["https://other.example/fhir/Practitioner/2", "Patient/2"]
+        .map(|reference| json!({ "target": { "reference": reference } }));
+    assert!(derive(&json!({ "resourceType": "Person", "id": "p", "link": links }), &reading()).is_err());
 }

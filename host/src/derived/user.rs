@@ -61,11 +61,12 @@ fn status(resource: &Resource<'_>, members: &mut Map<String, Value>) -> Result<(
 pub(super) fn person(resource: &Resource<'_>) -> Result<Vec<Patch>, Reject> {
     let links = list(resource.value, "link")?;
     let mut linked = Vec::new();
+    let tells_a_chart = links.iter().any(|link| is_about(link, &["Patient"]));
     for link in links {
         match resource.local(link.get("target")) {
             Some(known) => linked.push(known),
-            // SECURITY: a chart that is somebody's own and cannot be told apart would stay open to them.
-            None if is_about_a_patient(link) => {
+            // SECURITY: a chart that is somebody's own would stay open to them, where either cannot be told apart.
+            None if tells_a_chart && is_about(link, &["Patient", "Practitioner", "PractitionerRole"]) => {
                 let expected = "a local reference";
                 return Err(Reject::Element { element: "link.target", expected });
             }
@@ -73,8 +74,12 @@ pub(super) fn person(resource: &Resource<'_>) -> Result<Vec<Patch>, Reject> {
         }
     }
     let charts: Vec<&str> = linked.iter().filter(|(kind, _)| *kind == "Patient").map(|(_, id)| *id).collect();
+    // SECURITY: a Person says who is who, and not who works here: only one that is said to be active makes itself known.
     let mut own = Map::new();
     status(resource, &mut own)?;
+    if own.get("status").is_some_and(Value::is_null) {
+        own.insert("status".into(), json!("unknown"));
+    }
     let mut patches = vec![Patch { class: RecordClass::User, id: resource.origin(), members: own }];
     let providers = linked.iter().filter(|(kind, _)| matches!(*kind, "Practitioner" | "PractitionerRole"));
     let providers =
@@ -87,9 +92,9 @@ pub(super) fn person(resource: &Resource<'_>) -> Result<Vec<Patch>, Reject> {
     Ok(patches)
 }
 
-/// Whether a link that cannot be followed may lead to a patient.
-fn is_about_a_patient(link: &Value) -> bool {
+/// Whether a link may lead to one of some types, as far as it says.
+fn is_about(link: &Value, types: &[&str]) -> bool {
     let target = link.get("target");
     let text = |name: &str| target.and_then(|target| target.get(name)).and_then(Value::as_str).unwrap_or_default();
-    text("reference").contains("Patient/") || text("type") == "Patient"
+    types.iter().any(|kind| text("reference").contains(&format!("{kind}/")) || text("type") == *kind)
 }

@@ -4,13 +4,14 @@
 //! each with its source, and never merged here: which of two wins is a rule, and rules live in the policy.
 
 mod directory;
+mod humans;
 mod key;
 mod live;
 mod named;
 mod roles;
 mod template;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chartgate_model::{DecisionRequest, Fact, Millis, Record, RecordClass, Relationship, Terms};
@@ -22,10 +23,12 @@ use crate::store::{InvalidMember, StoreError, validate};
 pub use directory::{DEFAULT_OF_USER_LIMIT, Directory};
 pub use template::{grant_keys_ahead, keys_ahead, keys_of_items};
 
+use humans::Held;
 use key::{FactKey, concerns};
+use live::Question;
 pub(crate) use live::{Breaker, Server};
 pub use live::{Live, LiveError, LiveFacts};
-use roles::{Share, Tenure};
+use roles::Tenure;
 
 /// The source name of what a caller vouches for.
 pub const CALLER: &str = "caller";
@@ -150,22 +153,26 @@ impl Facts {
     }
 
     /// What FHIR servers say about some keys: to be had before they are supplied.
+    ///
+    /// What one source knows leads to what another is asked: where a chart went, whose role it is, who is on a list. So
+    /// it goes on until nobody leads any further.
     pub async fn live(&self, asked: &DecisionRequest, keys: &[String]) -> Result<Live, FactError> {
-        if self.live.is_empty() {
-            return Ok(Live::default());
+        let mut live = Live::default();
+        if !self.live.answers(asked) {
+            return Ok(live);
         }
-        let mut related = BTreeSet::new();
-        for key in keys {
-            if let Some(FactKey::PatientsOf { user }) = FactKey::parse(key) {
-                let roles = self.source.roles(&asked.tenant, user)?.records.into_iter().map(|role| role.id);
-                for user in [user.to_owned()].into_iter().chain(roles) {
-                    let directory = self.source.of_user(&asked.tenant, &user)?.relationships;
-                    let vouched = asked.relationships.iter().filter(|entry| concerns(entry, &user, None)).cloned();
-                    related.extend(directory.into_iter().chain(vouched).map(|entry| entry.patient));
-                }
+        let mut put = BTreeSet::new();
+        let mut questions: BTreeSet<Question> = keys.iter().flat_map(|key| live::questions(key)).collect();
+        for _ in 0..STEPS_MAX {
+            self.live.ask(asked, &questions, &mut live).await?;
+            put.append(&mut questions);
+            let further = self.further(&Asked { request: asked, live: &live }, keys, &put)?;
+            questions = further.difference(&put).cloned().collect();
+            if questions.is_empty() {
+                return Ok(live);
             }
         }
-        self.live.known(asked, keys, related).await
+        Err(FactError::Live(LiveError::Endless))
     }
 
     /// Supply `keys` for a decision where no server is asked.
@@ -220,53 +227,6 @@ impl Facts {
         Ok((encode(&held)?, held.stamps))
     }
 
-    /// The relationships of a user, and those that count for them because a role is theirs.
-    fn held(&self, asked: &Asked<'_>, user: &str, patient: Option<&str>) -> Result<Held, FactError> {
-        let shares = self.shares(asked, user)?;
-        let mut held = Held::default();
-        for (whose, share) in [(user.to_owned(), Share::During(Tenure::default()))].into_iter().chain(shares) {
-            let SourceAnswer { relationships, truncated, stamp } = self.relationships(asked, &whose, patient)?;
-            push_once(&mut held.stamps, stamp);
-            if truncated {
-                held.is_truncated = true;
-                held.lists_end_at(relationships.iter().map(|entry| entry.patient.clone()).max());
-            }
-            held.relationships.extend(relationships.into_iter().filter_map(|entry| match share {
-                // SECURITY: an end is no end where the role is played again, but what was taken away stays away.
-                _ if entry.status != "active" => Some((entry, Tenure::default())),
-                Share::During(tenure) => Some((entry, tenure)),
-                Share::Against => None,
-            }));
-        }
-        held.cut();
-        Ok(held)
-    }
-
-    /// The other records of the human that a user is, and what counts of their relationships.
-    fn shares(&self, asked: &Asked<'_>, user: &str) -> Result<BTreeMap<String, Share>, FactError> {
-        if roles::is_role(user) {
-            let own = self.records(asked, RecordClass::User, &BTreeSet::from([user.to_owned()]))?.records;
-            return Ok(roles::practitioners(&own)
-                .into_iter()
-                .map(|practitioner| (practitioner, Share::Against))
-                .collect());
-        }
-        if !roles::is_practitioner(user) {
-            return Ok(BTreeMap::new());
-        }
-        let known = self.source.roles(&asked.request.tenant, user)?.records;
-        let names = |record: &&Record| record.members.get("practitioner").is_some_and(|named| named == user);
-        let others = asked.live.records.iter().chain(&asked.request.records).filter(names).cloned();
-        let ids: BTreeSet<String> = known.into_iter().chain(others).map(|record| record.id).collect();
-        if ids.len() > roles::ROLES_MAX {
-            return Err(FactError::Roles { max: roles::ROLES_MAX });
-        }
-        if ids.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        Ok(roles::shares(user, &self.records(asked, RecordClass::User, &ids)?.records))
-    }
-
     fn relationships(&self, asked: &Asked<'_>, user: &str, patient: Option<&str>) -> Result<SourceAnswer, FactError> {
         let mut answer = match patient {
             Some(patient) => self.source.between(&asked.request.tenant, user, patient)?,
@@ -316,12 +276,10 @@ impl Facts {
     fn known(&self, asked: &Asked<'_>, class: RecordClass, id: &str) -> Result<(Vec<u8>, Vec<String>), FactError> {
         let mut answer = self.records(asked, class, &BTreeSet::from([id.to_owned()]))?;
         let mut stamps = vec![answer.stamp];
-        // SECURITY: whoever plays a role plays it as themselves: their account may have ended, and their own chart is theirs.
-        let practitioners = roles::practitioners(&answer.records);
-        if class == RecordClass::User && !practitioners.is_empty() {
-            let of_practitioner = self.records(asked, class, &practitioners)?;
-            answer.records.extend(of_practitioner.records);
-            stamps.push(of_practitioner.stamp);
+        if class == RecordClass::User {
+            let same = self.of_same_human(asked, id, &answer.records)?;
+            answer.records.extend(same.records);
+            stamps.push(same.stamp);
         }
         Ok((encode_records(&answer.records, asked.request.now)?, stamps))
     }
@@ -341,35 +299,10 @@ impl Facts {
     }
 }
 
+/// How often what is known leads to what a server is asked: charts into others, and a few people.
+const STEPS_MAX: usize = CHARTS_MAX + 4;
 /// Charts that are followed from one into another: the policy believes no longer chain.
 const CHARTS_MAX: usize = 6;
-
-/// Relationships that count for a user, each with how long the role lasts it is held by.
-#[derive(Default)]
-struct Held {
-    relationships: Vec<(Relationship, Tenure)>,
-    is_truncated: bool,
-    /// the last patient of the shortest list that was cut off, nothing where it lists nobody
-    last: Option<Option<String>>,
-    stamps: Vec<String>,
-}
-
-impl Held {
-    fn lists_end_at(&mut self, patient: Option<String>) {
-        self.last = Some(match self.last.take() {
-            None => patient,
-            Some(known) => known.min(patient),
-        });
-    }
-
-    /// SECURITY: a patient is listed with all relationships or not at all: what one list does not show any more may be
-    /// a revocation.
-    fn cut(&mut self) {
-        if let Some(last) = &self.last {
-            self.relationships.retain(|(entry, _)| last.as_ref().is_some_and(|last| entry.patient <= *last));
-        }
-    }
-}
 
 /// One entry of a fact, as `wit/access.wit` fixes it.
 #[derive(Serialize)]
@@ -388,6 +321,8 @@ struct Entry<'a> {
     role_start_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role_end_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_as_of_ms: Option<u64>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     exclude_types: &'a [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -416,7 +351,8 @@ impl<'a> Entry<'a> {
         // Neither is the basis judged, which is for people.
         let Terms { basis: _, exclude_types, exclude_labels, condition, delegator } = terms;
         let (start_ms, end_ms) = (start.map(|start| start.0), end.map(|end| end.0));
-        let (role_start_ms, role_end_ms) = (tenure.start.map(|start| start.0), tenure.end.map(|end| end.0));
+        let in_ms = |at: Option<Millis>| at.map(|at| at.0);
+        let (role_start_ms, role_end_ms, role_as_of_ms) = (in_ms(tenure.start), in_ms(tenure.end), in_ms(tenure.as_of));
         let (condition, delegator) = (condition.as_deref(), delegator.as_deref());
         Self {
             patient,
@@ -429,6 +365,7 @@ impl<'a> Entry<'a> {
             end_ms,
             role_start_ms,
             role_end_ms,
+            role_as_of_ms,
             exclude_types,
             exclude_labels,
             condition,

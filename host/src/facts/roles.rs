@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chartgate_model::{Millis, Record};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Roles of one practitioner: beyond these, nobody can tell what they may see.
 pub(super) const ROLES_MAX: usize = 100;
@@ -19,6 +19,15 @@ pub(super) struct Tenure {
     pub(super) start: Option<Millis>,
     /// exclusive
     pub(super) end: Option<Millis>,
+    /// when the oldest of what says so was read
+    pub(super) as_of: Option<Millis>,
+}
+
+impl Tenure {
+    /// Whether the role is played at a time. One that has ended, or not begun, says nothing.
+    pub(super) fn holds(self, now: Millis) -> bool {
+        self.start.is_none_or(|start| start <= now) && self.end.is_none_or(|end| now < end)
+    }
 }
 
 /// How far the relationships of another record of the same human count for a user.
@@ -69,9 +78,11 @@ pub(super) fn shares(user: &str, records: &[Record]) -> BTreeMap<String, Share> 
 fn tenure(records: &[&Record]) -> Option<Tenure> {
     let mut all = Tenure::default();
     for Record { members, .. } in records {
-        // A record without a status is an active one (`people::UserRecord`).
-        if members.get("status").is_some_and(|status| status != "active") {
-            return None;
+        // A record without a status is an active one (`people::UserRecord`); one of status `unknown` says nothing of it.
+        match members.get("status").and_then(Value::as_str) {
+            None | Some("active") => {}
+            Some("unknown") => continue,
+            Some(_) => return None,
         }
         let time = |name: &str| match members.get(name) {
             None => Some(None),
@@ -80,8 +91,20 @@ fn tenure(records: &[&Record]) -> Option<Tenure> {
         };
         all.start = all.start.max(time("start")?);
         all.end = all.end.into_iter().chain(time("end")?).min();
+        all.as_of = all.as_of.into_iter().chain(time("as_of")?).min();
     }
     Some(all)
+}
+
+/// The charts that are told of other roles, as records that only close them.
+pub(super) fn charts_of(records: Vec<Record>) -> impl Iterator<Item = Record> {
+    records.into_iter().filter_map(|mut record| {
+        let charts = record.members.remove("charts")?;
+        let mut members =
+            Map::from_iter([("status".to_owned(), Value::from("unknown")), ("charts".to_owned(), charts)]);
+        members.extend(record.members.remove("as_of").map(|read| ("as_of".to_owned(), read)));
+        Some(Record { members, ..record })
+    })
 }
 
 #[cfg(test)]
@@ -108,15 +131,18 @@ mod tests {
         let own = json!({ "practitioner": "Practitioner/17", "start": "2026-01-01T00:00:00Z" });
         let by_hand = json!({ "start": "2025-01-01T00:00:00Z", "end": "2026-12-01T00:00:00Z" });
         let (start, end) = (at("2026-01-01T00:00:00Z"), at("2026-12-01T00:00:00Z"));
-        assert_eq!(share(&[role("import", own.clone())]), Some(Share::During(Tenure { start, end: None })));
-        let both = [role("directory", by_hand), role("import", own)];
-        assert_eq!(share(&both), Some(Share::During(Tenure { start, end })));
+        let during = |start, end| Some(Share::During(Tenure { start, end, as_of: None }));
+        assert_eq!(share(&[role("import", own.clone())]), during(start, None));
+        let both = [role("directory", by_hand), role("import", own.clone())];
+        assert_eq!(share(&both), during(start, end));
+        let aside = json!({ "status": "unknown", "charts": ["7"] });
+        assert_eq!(share(&[role("directory", aside), role("import", own)]), during(start, None));
     }
 
     #[test]
     fn a_role_nobody_plays_only_takes_away() {
         let own = json!({ "practitioner": "Practitioner/17" });
-        for status in ["inactive", "suspended", "unknown", "closed"] {
+        for status in ["inactive", "suspended", "closed"] {
             let both = [role("directory", json!({ "status": status })), role("import", own.clone())];
             assert_eq!(share(&both), Some(Share::Against), "{status}");
         }

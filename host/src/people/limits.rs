@@ -68,8 +68,8 @@ pub(super) fn user(record: &UserRecord, id: &str) -> Result<(), InvalidRecord> {
         one_of("roles", role, &ROLES)?;
     }
     few("roles", record.roles.as_ref().map_or(0, Vec::len), ROLES.len())?;
-    few("charts", record.charts.len(), CHARTS_MAX)?;
-    for chart in &record.charts {
+    few("charts", record.charts.as_ref().map_or(0, Vec::len), CHARTS_MAX)?;
+    for chart in record.charts.iter().flatten() {
         need(is_id(chart), "charts", chart, "a bare resource id")?;
     }
     if let Some(practitioner) = &record.practitioner {

@@ -119,9 +119,9 @@ pub struct UserRecord {
     /// `patient`, `proxy`, `provider`; absent: not said
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
-    /// patients that are the user
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub charts: Vec<String>,
+    /// patients that are the user; absent: not said
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charts: Option<Vec<String>>,
     /// of a `PractitionerRole`: whose role it is, `Practitioner/17`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub practitioner: Option<String>,
@@ -136,7 +136,7 @@ pub struct UserRecord {
 impl Default for UserRecord {
     fn default() -> Self {
         let status = "active".to_owned();
-        let (start, end, roles, charts, practitioner) = (None, None, None, Vec::new(), None);
+        let (start, end, roles, charts, practitioner) = (None, None, None, None, None);
         Self { status, start, end, roles, charts, practitioner, test: false, as_of: None }
     }
 }

@@ -155,7 +155,8 @@ impl Store {
     }
 
     /// Revoke a kind of relationship. The row stays, so that it goes on beating grants from elsewhere, those on other
-    /// bases among them: it is the one without a basis, made where there is none yet.
+    /// bases and those of other sources among them: it is the one without a basis, made where there is none yet. A
+    /// delegation is revoked only where there is one: it has to say for whom.
     pub fn revoke(
         &self,
         tenant: &str,
@@ -165,6 +166,9 @@ impl Store {
         now: Millis,
     ) -> Result<Change, StoreError> {
         validate::tenant(tenant)?;
+        validate::user(user)?;
+        validate::patient(patient)?;
+        validate::kind(kind)?;
         let now = to_column(now.0, "updated_ms")?;
         self.write(|transaction| {
             // SECURITY: what is not ordinary never reaches a policy, so a revocation always is.
@@ -186,7 +190,17 @@ impl Store {
                     params![tenant, user, patient, kind, now],
                 )?;
             }
-            change(transaction, if rows == 0 { Effect::Unchanged } else { Effect::Updated })
+            if rows > 0 {
+                return change(transaction, Effect::Updated);
+            }
+            // What is held elsewhere, by a role or by the word of a FHIR server, is taken back here all the same.
+            let made = transaction.execute(
+                "INSERT INTO relationships (tenant, user, patient, kind, basis, level, status, via, updated_ms)
+                 SELECT ?1, ?2, ?3, ?4, '', 'full', 'revoked', 'ordinary', ?5 WHERE ?4 <> 'delegation'
+                 ON CONFLICT DO NOTHING",
+                params![tenant, user, patient, kind, now],
+            )?;
+            change(transaction, if made == 0 { Effect::Unchanged } else { Effect::Created })
         })
     }
 
@@ -324,7 +338,9 @@ fn begun<'g>(
         return Ok(Cow::Borrowed(given));
     }
     let before = one(transaction, tenant, &given.user, &given.patient, &given.kind, &given.terms.basis)?;
-    let start = before.filter(|before| before.status == "active").and_then(|before| before.start);
+    // One that goes on keeps its start: what is put again each night would never end otherwise.
+    let goes_on = |before: &Relationship| before.status == "active" && before.end.is_none_or(|end| now < end);
+    let start = before.filter(goes_on).and_then(|before| before.start);
     Ok(Cow::Owned(Relationship { start: Some(start.unwrap_or(now)), ..given.clone() }))
 }
 

@@ -88,9 +88,9 @@ fn tenants_never_see_each_other() {
     assert!(store.between("two", USER, "123").unwrap().0.is_empty());
     assert!(store.of_user("two", USER, 10).unwrap().0.is_empty());
     assert!(store.list("two", &Filter::default(), None, 10).unwrap().relationships.is_empty());
-    assert_eq!(store.revoke("two", USER, "123", "treatment", NOW).unwrap().effect, Effect::Unchanged);
-    assert_eq!(store.delete("two", USER, "123", "treatment", "").unwrap().effect, Effect::Unchanged);
-    assert_eq!(store.between("one", USER, "123").unwrap().0.len(), 1);
+    assert_eq!(store.revoke("two", USER, "123", "treatment", NOW).unwrap().effect, Effect::Created);
+    assert_eq!(store.delete("two", USER, "123", "treatment", "").unwrap().effect, Effect::Deleted);
+    assert_eq!(store.between("one", USER, "123").unwrap().0[0].status, "active");
 }
 
 #[test]
@@ -274,7 +274,12 @@ fn a_revocation_stands_beside_grants_on_other_bases_and_outlives_them() {
     assert_eq!(store.revoke("default", USER, "123", "treatment", NOW).unwrap().effect, Effect::Unchanged);
     store.put("default", &on("visit 1"), NOW).unwrap();
     assert_eq!(statuses(&store), [":revoked", "visit 1:active"]);
+    // What is held elsewhere only, by a role or by the word of a FHIR server.
+    assert_eq!(store.revoke("default", USER, "9", "treatment", NOW).unwrap().effect, Effect::Created);
     assert_eq!(store.revoke("default", USER, "9", "treatment", NOW).unwrap().effect, Effect::Unchanged);
+    assert_eq!(store.get("default", USER, "9", "treatment", "").unwrap().unwrap().status, "revoked");
+    assert_eq!(store.revoke("default", USER, "9", "delegation", NOW).unwrap().effect, Effect::Unchanged);
+    assert!(store.revoke("default", USER, "9/..", "treatment", NOW).is_err());
 }
 
 #[test]
@@ -337,7 +342,10 @@ fn authority_granted_by_hand_begins_when_it_is_granted() {
         assert_eq!(put(kind, None, Some(Millis(90)), 8), Some(Millis(7)), "the same grant, until then");
         assert_eq!(put(kind, Some(Millis(3)), None, 9), Some(Millis(3)), "it says when");
         store.revoke("default", "RelatedPerson/5", "1", kind, Millis(10)).unwrap();
-        assert_eq!(put(kind, None, None, 11), Some(Millis(11)), "granted anew");
+        assert_eq!(put(kind, None, Some(Millis(20)), 11), Some(Millis(11)), "granted anew");
+        assert_eq!(put(kind, None, None, 19), Some(Millis(11)), "it goes on");
+        assert_eq!(put(kind, None, Some(Millis(20)), 19), Some(Millis(11)));
+        assert_eq!(put(kind, None, None, 20), Some(Millis(20)), "it had ended");
     }
     assert_eq!(put("parent", None, None, 12), None, "a parent is one since birth");
     assert_eq!(put("treatment", None, None, 12), None);

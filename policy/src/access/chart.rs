@@ -81,6 +81,21 @@ impl<'a> Charts<'a> {
         found.get(..found.partition_point(|record| record.patient == patient)).unwrap_or_default()
     }
 
+    /// Whether a patient may have gone into one of some charts, by any record.
+    pub(crate) fn may_lead(&self, patient: &str, to: &[&str]) -> bool {
+        let (mut at, mut seen) = (Vec::from([patient]), Vec::new());
+        while let Some(chart) = at.pop() {
+            if to.contains(&chart) {
+                return true;
+            }
+            if !seen.contains(&chart) {
+                seen.push(chart);
+                at.extend(self.of(chart).iter().filter_map(|record| record.merged_into.as_deref()));
+            }
+        }
+        false
+    }
+
     /// The chart a patient's data belong to now: their own, or the one it was merged into.
     ///
     /// SECURITY: who says that two charts are one is believed only where it leads somewhere for certain. A wrong

@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::access::chart::{Chart, Minority};
-use crate::access::record::{flag, instant, required, texts};
+use crate::access::record::{Readings, flag, instant, required, texts};
 use crate::json::{Json, Malformed, Value};
 use crate::reason::Reason;
 use crate::rule::Rule;
@@ -40,6 +40,8 @@ pub(crate) struct Entry<'a> {
     /// of one to a role: how long it lasts
     role_start_ms: Option<u64>,
     role_end_ms: Option<u64>,
+    /// when the oldest of what says so was read
+    role_read: Readings,
     exclude_types: Vec<Cow<'a, str>>,
     exclude_labels: Vec<Cow<'a, str>>,
     condition: Option<Condition>,
@@ -208,6 +210,7 @@ fn entry<'a>(value: Value<'_, 'a>) -> Result<Entry<'a>, Malformed> {
         end_ms: instant(value, "end_ms")?,
         role_start_ms: instant(value, "role_start_ms")?,
         role_end_ms: instant(value, "role_end_ms")?,
+        role_read: instant(value, "role_as_of_ms")?.into_iter().collect(),
         exclude_types: texts(value, "exclude_types")?.unwrap_or_default(),
         exclude_labels: texts(value, "exclude_labels")?.unwrap_or_default(),
         condition,
@@ -249,7 +252,7 @@ pub(crate) fn right<'e>(entries: &[&'e Entry<'e>], asking: Asking<'_>) -> Result
         return Err(Reason::RelationshipSuspended);
     }
     let mut failure = Reason::RelationshipKindMismatch;
-    let mut limited = None;
+    let (mut limited, mut stale) = (None, None);
     for (kind, reason) in kinds(asking.role) {
         let of_kind = entries.iter().copied().filter(|entry| entry.kind == *kind);
         let right = match *kind {
@@ -260,10 +263,12 @@ pub(crate) fn right<'e>(entries: &[&'e Entry<'e>], asking: Asking<'_>) -> Result
             Ok(Some(right)) if right.is_unlimited() => return Ok(right),
             Ok(Some(right)) => limited = limited.or(Some(right)),
             Ok(None) => {}
+            Err(Reason::FactStale) => stale = Some(Reason::FactStale),
             Err(reason) => failure = failure.max(reason),
         }
     }
-    limited.ok_or(failure)
+    // What was read too long ago says nothing of why.
+    limited.ok_or(stale.unwrap_or(failure))
 }
 
 /// What the entries of one kind come to; `None` when there is none.
@@ -391,7 +396,7 @@ fn live<'e>(
     let (mut held, mut elsewhen) = (false, None);
     for entry in entries.clone() {
         let live = all.get_or_insert(Live::EMPTY);
-        let mut failure = Reason::NoRelationship;
+        let (mut failure, mut stale) = (Reason::NoRelationship, None);
         let mut source_end: Option<Option<u64>> = None;
         for one in entries.clone().filter(|other| other.source == entry.source) {
             match holds(one, asking, window_ms.unwrap_or(0)) {
@@ -404,10 +409,12 @@ fn live<'e>(
                 Err(reason @ (Reason::RelationshipLevelUnsupported | Reason::RelationshipReadOnly)) => {
                     return Err(reason);
                 }
+                Err(Reason::FactStale) => stale = Some(Reason::FactStale),
                 Err(reason) => failure = failure.max(reason),
             }
         }
         let Some(source_end) = source_end else {
+            let failure = stale.unwrap_or(failure);
             // What happened at another time does not speak against what happens now.
             if window_ms.is_some() && matches!(failure, Reason::RelationshipEnded | Reason::RelationshipNotStarted) {
                 elsewhen = elsewhen.max(Some(failure));
@@ -426,6 +433,9 @@ fn live<'e>(
 
 /// Whether one active entry holds now, and until when.
 fn holds(entry: &Entry<'_>, asking: Asking<'_>, window_ms: u64) -> Result<Option<u64>, Reason> {
+    if entry.role_read.is_apart(asking.now_ms, asking.settings.fact_age_max_s * 1_000) {
+        Rule::FactAge.refuse(Reason::FactStale)?;
+    }
     // What is widened is the event. Nobody plays a role a day longer.
     let start_ms = entry.start_ms.map(|start| start.saturating_sub(window_ms)).max(entry.role_start_ms);
     let end_ms = entry.end_ms.map(|end| end.saturating_add(window_ms));

@@ -156,7 +156,8 @@ impl<'a> People<'_, 'a> {
         let mut needs = Failures::default();
         for own in user.charts() {
             match self.charts(own, Width::One) {
-                Ok(charts) if charts.survivor(own).is_ok_and(|own| own.patient == chart.patient) => return Ok(true),
+                // SECURITY: where it went for certain is not asked: it may be theirs.
+                Ok(charts) if charts.may_lead(own, chart.names()) => return Ok(true),
                 Ok(_) => {}
                 Err(stop) => needs.add(stop),
             }
@@ -179,6 +180,10 @@ impl<'a> People<'_, 'a> {
 
     fn by_relationship(&self, chart: &Chart<'_>, writing: bool, width: Width) -> Result<Standing, Stop> {
         let Request { subject, now_ms, .. } = *self.request;
+        // SECURITY: nobody acts for themselves to be older than they are.
+        if subject.kind == SubjectKind::Proxy && subject.user.strip_prefix("Patient/") == Some(&*chart.patient) {
+            Rule::Relationship.refuse(Reason::NoRelationship)?;
+        }
         let asking = Asking { role: subject.kind, now_ms, writing, settings: self.settings, chart };
         let entries = self.towards(subject.user, chart, width)?;
         match right(&in_sum(&entries, chart), asking)? {

@@ -137,6 +137,11 @@ impl People<'_> {
         if is_lost || is_blocked || is_own || !self.is_test_equal(&records) {
             return Vec::new();
         }
+        let is_for_themselves =
+            self.subject.kind == SubjectKind::Proxy && self.subject.user == format!("Patient/{patient}");
+        if is_for_themselves {
+            return Vec::new();
+        }
         let mut standings = match is_self {
             true => self.by_identity(&records).into_iter().collect(),
             false => self.related(&way, &records, writing),
@@ -173,16 +178,27 @@ impl People<'_> {
         is_known && !self.is_blocked(&way) && self.is_test_equal(&records) && self.by_identity(&records).is_some()
     }
 
-    /// Whether a chart is on a way, or ends where it does.
+    /// Whether a chart is on a way, or may have gone where one on it is, by any record.
     fn leads_to(&self, chart: &str, way: &[String]) -> bool {
-        way.iter().any(|id| id == chart) || self.survivor(chart).as_ref() == way.last()
+        let (mut at, mut seen) = (vec![chart.to_owned()], BTreeSet::new());
+        while let Some(id) = at.pop() {
+            if way.contains(&id) {
+                return true;
+            }
+            if seen.insert(id.clone()) {
+                let records = self.of(RecordClass::Patient, &id);
+                at.extend(
+                    records.iter().filter_map(|record| record.members.get("merged_into")?.as_str()).map(str::to_owned),
+                );
+            }
+        }
+        false
     }
 
     /// Whether a provider must not see a chart because it is, or once was, their own.
     fn is_own_chart_of(&self, user: &str, way: &[String]) -> bool {
-        let known = self.of(RecordClass::User, user);
         !self.on("own_chart_for_providers", false)
-            && known.iter().any(|record| strings(record, "charts").iter().any(|chart| self.leads_to(chart, way)))
+            && self.own_charts(user).iter().any(|chart| self.leads_to(chart, way))
     }
 
     /// Made-up users see made-up patients through made-up apps, and real ones real ones.

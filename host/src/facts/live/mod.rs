@@ -14,9 +14,10 @@ use std::sync::Arc;
 use chartgate_model::{DecisionRequest, Record, RecordClass, Relationship};
 
 use super::key::FactKey;
-use super::{CHARTS_MAX, FactError, roles};
+use super::{FactError, roles};
 pub(crate) use breaker::Breaker;
 use cache::Cache;
+pub(super) use server::IDS_MAX;
 pub(crate) use server::Server;
 
 /// What these facts call their source.
@@ -35,6 +36,9 @@ pub enum LiveError {
         /// the server is not well, and not only this answer
         unwell: bool,
     },
+    /// one answer led to the next, and that to another
+    #[error("what the FHIR server says leads on and on")]
+    Endless,
     /// it failed too often a moment ago
     #[error("the FHIR server failed again and again, and is left alone for a while")]
     Resting,
@@ -94,44 +98,24 @@ impl LiveFacts {
         Self { servers: servers.collect() }
     }
 
-    /// No server is asked at all.
-    pub fn is_empty(&self) -> bool {
-        self.servers.is_empty()
+    /// Whether a server is asked for the base and the tenant of a request.
+    pub(super) fn answers(&self, asked: &DecisionRequest) -> bool {
+        self.servers.get(&asked.base.name).is_some_and(|(server, _)| server.tenants.contains(&asked.tenant))
     }
 
-    /// What the server of the request's base knows about these keys; nothing where none is asked for the tenant.
-    /// `related` are patients that others relate the user to, for keys about all of a user's.
-    pub async fn known(
+    /// Ask the server of the request's base some questions, in addition to what it said before.
+    pub(super) async fn ask(
         &self,
         asked: &DecisionRequest,
-        keys: &[String],
-        related: BTreeSet<String>,
-    ) -> Result<Live, FactError> {
-        let mut live = Live::default();
-        let Some((server, cache)) = self.servers.get(&asked.base.name) else { return Ok(live) };
-        if !server.tenants.contains(&asked.tenant) {
-            return Ok(live);
+        questions: &BTreeSet<Question>,
+        live: &mut Live,
+    ) -> Result<(), FactError> {
+        let Some((server, cache)) = self.servers.get(&asked.base.name) else { return Ok(()) };
+        for question in questions {
+            let known = cache.answer(server, &asked.tenant, question).await?;
+            live.add(&known);
         }
-        let mut questions: BTreeSet<Question> = keys.iter().flat_map(|key| questions(key)).collect();
-        let related: Vec<String> = related.into_iter().collect();
-        questions.extend(related.chunks(server::IDS_MAX).map(|ids| Question::Charts(ids.to_vec())));
-        let mut put = BTreeSet::new();
-        // A chart that was merged leads to the next.
-        for _ in 0..CHARTS_MAX {
-            let mut next = BTreeSet::new();
-            for question in questions {
-                let known = cache.answer(server, &asked.tenant, &question).await?;
-                let merged = known.records.iter().filter_map(|record| record.members.get("merged_into")?.as_str());
-                next.extend(merged.map(|id| Question::Charts(vec![id.to_owned()])));
-                live.add(&known);
-                put.insert(question);
-            }
-            questions = next.difference(&put).cloned().collect();
-            if questions.is_empty() {
-                break;
-            }
-        }
-        Ok(live)
+        Ok(())
     }
 }
 
@@ -154,7 +138,7 @@ impl Live {
     }
 }
 
-fn questions(key: &str) -> Vec<Question> {
+pub(super) fn questions(key: &str) -> Vec<Question> {
     let with_roles = |question, user: &str| {
         let roles = match user {
             user if roles::is_practitioner(user) => Some(Question::Roles(user.to_owned())),

@@ -18,7 +18,7 @@ const PAGES_MAX: usize = 5;
 /// Resources of a page, as it is asked for.
 const PAGE: &str = "200";
 /// Patients asked for by id at once.
-pub(super) const IDS_MAX: usize = 100;
+pub(in crate::facts) const IDS_MAX: usize = 100;
 /// Nesting of an answer.
 const DEPTH_MAX: usize = 96;
 
@@ -133,21 +133,16 @@ impl Server {
     /// Everybody a user is related to, with their charts.
     async fn list(&self, user: &str) -> Result<Known, LiveError> {
         let mut gathered = self.gathered();
-        let mut users = vec![user.to_owned()];
-        if roles::is_practitioner(user) {
-            users.extend(self.roles(user).await?.records.into_iter().map(|role| role.id));
-        }
-        let named = users.join(",");
         let searches: [Search<'_>; 6] = [
-            ("CareTeam", vec![("participant", &named)]),
-            ("Encounter", vec![("participant", &named)]),
-            ("Appointment", vec![("actor", &named)]),
-            ("Consent", vec![("actor", &named)]),
-            ("Group", vec![("managing-entity", &named)]),
-            ("Patient", vec![("general-practitioner", &named)]),
+            ("CareTeam", vec![("participant", user)]),
+            ("Encounter", vec![("participant", user)]),
+            ("Appointment", vec![("actor", user)]),
+            ("Consent", vec![("actor", user)]),
+            ("Group", vec![("managing-entity", user)]),
+            ("Patient", vec![("general-practitioner", user)]),
         ];
         self.searches(&searches, &mut gathered).await?;
-        let mut known = gathered.about(|row| users.contains(&row.user));
+        let mut known = gathered.about(|row| row.user == user);
         let patients: BTreeSet<&str> = known.relationships.iter().map(|row| row.patient.as_str()).collect();
         let patients: Vec<&str> = patients.into_iter().collect();
         let mut records = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chartgate_model::{Millis, Record, RecordClass, Relationship, SubjectKind};
 
-use super::records::Times;
+use super::records::{Role, Times};
 use super::{People, Standing, earlier, flag, is_test, later};
 
 const DAY_MS: u64 = 86_400_000;
@@ -19,7 +19,7 @@ const DELEGATION: &str = "delegation";
 #[derive(Clone, Copy)]
 struct Entry<'a> {
     known: &'a Relationship,
-    role: Times,
+    role: Role,
 }
 
 /// Whose relationship is looked at, and for what.
@@ -99,7 +99,8 @@ impl People<'_> {
         let (mut in_force, mut first) = (Vec::new(), None);
         for source in &sources {
             let mut last: Option<Option<Millis>> = None;
-            for entry in entries.iter().filter(|entry| entry.known.source == *source) {
+            let stale = entries.iter().any(|entry| entry.known.source == *source && entry.role.stale);
+            for entry in entries.iter().filter(|entry| entry.known.source == *source && !entry.role.stale) {
                 let (start, end) = self.period(entry);
                 let Some(until) = self.outlives_minority(asked, entry.known) else { continue };
                 let end = earlier(end, until);
@@ -111,7 +112,7 @@ impl People<'_> {
             let is_event = entries.iter().any(|entry| matches!(entry.known.kind.as_str(), "encounter" | "appointment"));
             match last {
                 Some(last) => first = earlier(first, last),
-                None if is_event => {}
+                None if is_event && !stale => {}
                 None => return None,
             }
         }
@@ -143,7 +144,7 @@ impl People<'_> {
         };
         let start = entry.start.map(|start| Millis(start.0.saturating_sub(days * DAY_MS)));
         let end = entry.end.map(|end| Millis(end.0.saturating_add(days * DAY_MS)));
-        (start.max(role.0), earlier(end, role.1))
+        (start.max(role.times.0), earlier(end, role.times.1))
     }
 
     fn conditions(&self, records: &[&Record], entries: &[&Relationship], standing: &mut Standing) -> Option<()> {

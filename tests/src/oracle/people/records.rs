@@ -28,25 +28,47 @@ impl<'a> People<'a> {
     }
 
     /// Everybody whose relationships count for a user, and from when until when; `None`: only where they take away.
-    pub(super) fn counted(&self, user: &str) -> Vec<(String, Option<Times>)> {
-        let mut all = vec![(user.to_owned(), Some((None, None)))];
-        let named = self.practitioners(RecordClass::User, user);
-        all.extend(named.into_iter().map(|practitioner| (practitioner.to_owned(), None)));
-        let plays = |record: &&Record| user.starts_with("Practitioner/") && text(record, "practitioner") == Some(user);
-        let roles: BTreeSet<&str> = self.records.iter().filter(plays).map(|record| record.id.as_str()).collect();
-        all.extend(roles.into_iter().map(|role| (role.to_owned(), self.tenure(role))));
+    pub(super) fn counted(&self, user: &str) -> Vec<(String, Option<Role>)> {
+        let mut all = vec![(user.to_owned(), Some(Role::default()))];
+        for practitioner in self.practitioners(RecordClass::User, user) {
+            all.push((practitioner.to_owned(), None));
+            let others = self.roles(practitioner).into_iter().filter(|role| *role != user);
+            all.extend(others.map(|role| (role.to_owned(), None)));
+        }
+        all.extend(self.roles(user).into_iter().map(|role| (role.to_owned(), self.tenure(role))));
         all
     }
 
-    /// When a role is played, by everything known of it.
-    fn tenure(&self, role: &str) -> Option<Times> {
-        let own: Vec<&Record> =
-            self.records.iter().filter(|record| record.class == RecordClass::User && record.id == role).collect();
+    /// The roles of a practitioner.
+    fn roles(&self, user: &str) -> BTreeSet<&'a str> {
+        let plays = |record: &&Record| user.starts_with("Practitioner/") && text(record, "practitioner") == Some(user);
+        self.records.iter().filter(plays).map(|record| record.id.as_str()).collect()
+    }
+
+    /// Every chart that is somebody's own, by what is known of them and of the roles of the same human.
+    pub(super) fn own_charts(&self, user: &str) -> Vec<String> {
+        let mut humans = self.practitioners(RecordClass::User, user);
+        humans.insert(self.records.iter().find(|record| record.id == user).map_or("", |record| record.id.as_str()));
+        let roles: BTreeSet<&str> = humans.iter().flat_map(|human| self.roles(human)).collect();
+        let known = self.of(RecordClass::User, user);
+        let of_roles = self
+            .records
+            .iter()
+            .filter(|record| record.class == RecordClass::User && roles.contains(record.id.as_str()));
+        known.into_iter().chain(of_roles).flat_map(|record| super::strings(record, "charts")).collect()
+    }
+
+    /// When a role is played, by everything known of it; `None` where it is not, or not now.
+    fn tenure(&self, role: &str) -> Option<Role> {
+        let all = self.records.iter().filter(|record| record.class == RecordClass::User && record.id == role);
+        let own: Vec<&Record> = all.filter(|record| record.members["status"] != "unknown").collect();
         let is_played = own.iter().all(|record| record.members["status"] == "active");
+        let stale = own.iter().any(|record| self.is_stale(record));
         let is_of_one = self.practitioners(RecordClass::User, role).len() == 1;
         let start = own.iter().filter_map(|record| instant(record, "start")).max();
         let end = own.iter().filter_map(|record| instant(record, "end")).min();
-        (is_played && is_of_one).then_some((start, end))
+        let is_now = start.is_none_or(|start| start <= self.now) && end.is_none_or(|end| self.now < end);
+        (is_played && is_of_one && is_now).then_some(Role { times: (start, end), stale })
     }
 
     /// The records of every chart on a way.
@@ -83,6 +105,13 @@ impl<'a> People<'a> {
         }
         None
     }
+}
+
+/// How a role lasts, and whether that was read too long ago.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Role {
+    pub(super) times: Times,
+    pub(super) stale: bool,
 }
 
 /// From when until when.
