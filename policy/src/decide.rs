@@ -9,6 +9,7 @@ use crate::access::provenance::{Beside, stored_beside, targets_asked};
 use crate::access::reach::Stop;
 use crate::access::{subject, write};
 use crate::interaction::{Action, Form, action};
+use crate::json::Json;
 use crate::reason::Reason;
 use crate::rule::{Rule, Trace};
 use crate::scope::{Clause, Context, Letters, covering, has_plain};
@@ -41,6 +42,8 @@ pub(crate) struct Walk<'r, 'a> {
     pub(crate) of_types: &'r [Request<'a>],
     /// the resource asked about, where it came with the question
     pub(crate) at_hand: Option<&'a [u8]>,
+    /// the same, where it was read already
+    pub(crate) parsed: Option<&'r Json<'a>>,
     /// what came along with it
     pub(crate) beside: &'r [Beside<'a>],
     /// reads of the targets of a Provenance asked about
@@ -59,7 +62,18 @@ pub fn decide(request: &Request<'_>) -> Decision {
             let people = People::new(request, &settings);
             let settings = &settings;
             let (of_types, beside, targets) = (&*of_types, &*beside, &*targets);
-            let mut walk = Walk { request, version, settings, people, of_types, at_hand: None, beside, targets, trace };
+            let mut walk = Walk {
+                request,
+                version,
+                settings,
+                people,
+                of_types,
+                at_hand: None,
+                parsed: None,
+                beside,
+                targets,
+                trace,
+            };
             let verdict = walk.judge();
             trace = walk.trace;
             verdict

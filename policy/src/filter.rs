@@ -9,11 +9,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::access::people::People;
-use crate::access::provenance::{Beside, targets};
+use crate::access::provenance::{Beside, PROVENANCE, targets};
 use crate::access::reach::{Failures, Stop};
 use crate::decide::{Walk, prepare};
 use crate::interaction::{Form, action};
-use crate::json::Json;
+use crate::json::{Json, Malformed};
 use crate::reason::Reason;
 use crate::reference::{is_id, is_type};
 use crate::rule::Trace;
@@ -38,10 +38,12 @@ fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Re
     let mut trace = Trace::new(false);
     // What is public is no resource of anybody, and has no answer to look at.
     let (version, settings) = prepare(request, &mut trace)?.ok_or(Reason::InteractionUnsupported)?;
-    let reads: Vec<Result<Request<'a>, Reason>> = items.iter().map(|item| read_of(request, item)).collect();
+    let texts: Vec<Result<Json<'a>, Malformed>> = items.iter().map(|item| Json::parse(item.content)).collect();
+    let reads: Vec<Result<Request<'a>, Reason>> = texts.iter().map(|text| read_of(request, text)).collect();
     let beside: Vec<Beside<'a>> = reads.iter().zip(items).filter_map(|(read, item)| beside(read, item)).collect();
     let mut left = TARGETS_MAX;
-    let targets: Vec<Vec<Request<'a>>> = items.iter().map(|item| targets_of(request, item, &mut left)).collect();
+    let targets: Vec<Vec<Request<'a>>> =
+        reads.iter().zip(items).map(|(read, item)| targets_of(read, item, &mut left)).collect();
     let letter = letter_of(request);
     let mut people = People::new(request, &settings);
     let mut needs = Failures::default();
@@ -52,7 +54,7 @@ fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Re
     }
     people.use_whole_list();
     let mut verdicts = Vec::with_capacity(items.len());
-    for ((item, read), targets) in items.iter().zip(&reads).zip(&targets) {
+    for (((item, text), read), targets) in items.iter().zip(&texts).zip(&reads).zip(&targets) {
         let read = match read {
             Ok(read) => read,
             Err(reason) => {
@@ -60,10 +62,10 @@ fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Re
                 continue;
             }
         };
-        let at_hand = Some(item.content);
+        let (at_hand, parsed) = (Some(item.content), text.as_ref().ok());
         let (settings, beside) = (&settings, &*beside);
         let mut walk =
-            Walk { request: read, version, settings, people, of_types: &[], at_hand, beside, targets, trace };
+            Walk { request: read, version, settings, people, of_types: &[], at_hand, parsed, beside, targets, trace };
         let verdict = walk.read(item.letter(letter));
         Walk { people, trace, .. } = walk;
         match verdict {
@@ -81,8 +83,8 @@ fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Re
 /// The read that stands for an item: of the resource it says it is.
 ///
 /// SECURITY: a type or an id that is spelt with escapes is none; nobody writes one so.
-fn read_of<'a>(request: &Request<'a>, item: &Item<'a>) -> Result<Request<'a>, Reason> {
-    let json = Json::parse(item.content).map_err(|_| Reason::ContentMalformed)?;
+fn read_of<'a>(request: &Request<'a>, text: &Result<Json<'a>, Malformed>) -> Result<Request<'a>, Reason> {
+    let json = text.as_ref().map_err(|_| Reason::ContentMalformed)?;
     let text = |name| match json.root().get_string(name) {
         Ok(Some(Cow::Borrowed(text))) => Ok(text),
         _ => Err(Reason::ContentMalformed),
@@ -101,8 +103,9 @@ fn beside<'a>(read: &Result<Request<'a>, Reason>, item: &Item<'a>) -> Option<Bes
 }
 
 /// The targets of an item that is a Provenance, as many as are followed in all.
-fn targets_of<'a>(request: &Request<'a>, item: &Item<'a>, left: &mut usize) -> Vec<Request<'a>> {
-    let targets = targets(request, item.content);
+fn targets_of<'a>(read: &Result<Request<'a>, Reason>, item: &Item<'a>, left: &mut usize) -> Vec<Request<'a>> {
+    let Some(read) = read.as_ref().ok().filter(|read| read.resource_type == PROVENANCE) else { return Vec::new() };
+    let targets = targets(read, item.content);
     match left.checked_sub(targets.len()) {
         Some(fewer) => {
             *left = fewer;

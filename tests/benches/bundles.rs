@@ -24,7 +24,7 @@ const SIZES: [usize; 3] = [10, 1_000, 10_000];
 /// How often each is measured, in turns with the others.
 const TIMES: usize = 7;
 /// The most resources of one call.
-const CHUNK: usize = 256;
+const CHUNK: usize = 128;
 /// Entries of the transactions.
 const ENTRIES: [usize; 3] = [50, 500, 5_000];
 

@@ -360,6 +360,57 @@ fn pages_that_cannot_be_judged_are_refused_and_those_that_can_are_not() {
     }
 }
 
+/// As many and as large as servers send them, by an app with the scopes that apps have: within what a policy call may use.
+#[test]
+fn an_answer_of_ordinary_size_is_judged_whole() {
+    let types = [
+        "AllergyIntolerance",
+        "CarePlan",
+        "CareTeam",
+        "Condition",
+        "Coverage",
+        "Device",
+        "DiagnosticReport",
+        "DocumentReference",
+        "Encounter",
+        "Goal",
+        "Immunization",
+        "Location",
+        "MedicationDispense",
+        "MedicationRequest",
+        "Observation",
+        "Organization",
+        "Patient",
+        "Practitioner",
+        "PractitionerRole",
+        "Procedure",
+        "Provenance",
+        "QuestionnaireResponse",
+        "RelatedPerson",
+        "ServiceRequest",
+        "Specimen",
+    ];
+    let scope: Vec<String> = types.iter().map(|name| format!("user/{name}.rs")).collect();
+    let large = |id: usize, bytes: usize| {
+        let mut resource = observation(&id.to_string(), "123");
+        let component = json!({
+            "code": { "coding": [{ "system": "http://loinc.org", "code": "8480-6", "display": "Systolic" }] },
+            "valueQuantity": { "value": 107, "unit": "mmHg", "code": "mm[Hg]" },
+        });
+        let count = bytes / component.to_string().len();
+        resource["component"] = json!(vec![component; count]);
+        row("match", resource)
+    };
+    let rows = (0..300).map(|id| large(id, 2_048)).chain((300..303).map(|id| large(id, 900_000))).collect();
+    let answer = filter(&searched(&scope.join(" "), rows));
+    assert_eq!(
+        (answer.status, ids(&answer).len()),
+        (200, 303),
+        "{}",
+        answer.text.chars().take(300).collect::<String>()
+    );
+}
+
 /// What a search brings along by `_revinclude`: of rows that stay, and of nobody else's.
 #[test]
 fn a_provenance_stays_with_what_it_is_about() {

@@ -86,9 +86,12 @@ impl Facts {
         asked: &Asked<'_>,
         user: &str,
         own: &[Record],
-    ) -> Result<RecordsAnswer, FactError> {
+    ) -> Result<Vec<RecordsAnswer>, FactError> {
         let mut humans = roles::practitioners(own);
-        let mut same = self.records(asked, RecordClass::User, &humans)?;
+        let mut same = Vec::new();
+        if !humans.is_empty() {
+            same.push(self.records(asked, RecordClass::User, &humans)?);
+        }
         if roles::is_practitioner(user) {
             humans.insert(user.to_owned());
         }
@@ -98,7 +101,8 @@ impl Facts {
         }
         ids.remove(user);
         if !ids.is_empty() {
-            same.records.extend(roles::charts_of(self.records(asked, RecordClass::User, &ids)?.records));
+            let of_roles = self.records(asked, RecordClass::User, &ids)?;
+            same.push(RecordsAnswer { records: roles::charts_of(of_roles.records).collect(), ..of_roles });
         }
         Ok(same)
     }

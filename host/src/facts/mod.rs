@@ -277,9 +277,10 @@ impl Facts {
         let mut answer = self.records(asked, class, &BTreeSet::from([id.to_owned()]))?;
         let mut stamps = vec![answer.stamp];
         if class == RecordClass::User {
-            let same = self.of_same_human(asked, id, &answer.records)?;
-            answer.records.extend(same.records);
-            stamps.push(same.stamp);
+            for same in self.of_same_human(asked, id, &answer.records)? {
+                answer.records.extend(same.records);
+                stamps.push(same.stamp);
+            }
         }
         Ok((encode_records(&answer.records, asked.request.now)?, stamps))
     }

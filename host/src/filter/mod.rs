@@ -18,10 +18,11 @@ use crate::facts;
 
 /// The obligation that asks for all this.
 pub const RESPONSE_FILTER: &str = "response-filter";
-/// The most resources of one policy call.
-const CHUNK_ITEMS: usize = 256;
-/// The most bytes of one policy call; what is larger by itself cannot be judged.
-const CHUNK_BYTES: usize = 1 << 20;
+/// The most resources of one policy call, and the most bytes but for single ones: well within what a call may use.
+const CHUNK_ITEMS: usize = 128;
+const CHUNK_BYTES: usize = 256 << 10;
+/// The most bytes of one resource: what is larger cannot be judged.
+const ITEM_BYTES: usize = 1 << 20;
 /// Facts carried on from one call to the next at the most.
 const FACTS_MAX: usize = 256;
 
@@ -104,7 +105,7 @@ impl Decider {
         evidence: &mut Evidence,
     ) -> Filtered {
         if let [item] = chunk
-            && item.content.len() > CHUNK_BYTES
+            && item.content.len() > ITEM_BYTES
         {
             return Filtered::Verdicts(vec![Some("content-too-large".into())]);
         }
@@ -174,7 +175,7 @@ impl Decider {
     }
 }
 
-/// Cut into pieces of at most 256 resources and, but for single ones, 1 MiB.
+/// Cut into pieces of at most 128 resources and, but for single ones, 256 KiB.
 fn chunks<'c, 'a>(mut items: &'c [Item<'a>]) -> impl Iterator<Item = &'c [Item<'a>]> {
     std::iter::from_fn(move || {
         let (mut count, mut bytes) = (0, 0);
@@ -204,10 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn chunks_hold_256_resources_or_a_mebibyte() {
+    fn chunks_hold_128_resources_or_a_quarter_of_a_mebibyte() {
         assert_eq!(cut(&[]), [0; 0]);
-        assert_eq!(cut(&[1; 256]), [256]);
-        assert_eq!(cut(&[1; 257]), [256, 1]);
+        assert_eq!(cut(&[1; 128]), [128]);
+        assert_eq!(cut(&[1; 129]), [128, 1]);
         assert_eq!(cut(&[CHUNK_BYTES]), [1]);
         assert_eq!(cut(&[CHUNK_BYTES - 1, 1, 1]), [2, 1]);
         assert_eq!(cut(&[1, CHUNK_BYTES + 1, 1]), [1, 1, 1]);

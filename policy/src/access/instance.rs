@@ -238,7 +238,14 @@ impl<'a> Walk<'_, 'a> {
         clauses: &[Clause<'a>],
     ) -> Result<Standing, Stop> {
         let malformed = |_: Malformed| Stop::Deny(Reason::ContentMalformed);
-        let json = Json::parse(bytes).map_err(malformed)?;
+        let read;
+        let json = match self.parsed {
+            Some(json) => json,
+            None => {
+                read = Json::parse(bytes).map_err(malformed)?;
+                &read
+            }
+        };
         let resource = json.root();
         self.names_itself(resource, on, id)?;
         self.is_whole(resource)?;

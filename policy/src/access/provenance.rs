@@ -32,8 +32,11 @@ pub(crate) struct Beside<'a> {
     pub(crate) content: Option<&'a [u8]>,
 }
 
-/// What came along with a request.
+/// What came along with a request that may need it.
 pub(crate) fn stored_beside<'a>(request: &Request<'a>) -> Vec<Beside<'a>> {
+    if request.resource_type != PROVENANCE {
+        return Vec::new();
+    }
     let split = request.stored.iter().filter_map(|stored| Some((split_local(stored.key)?, stored.content)));
     split.map(|((resource_type, id), content)| Beside { resource_type, id, content }).collect()
 }
@@ -45,15 +48,12 @@ pub(crate) fn targets_asked<'a>(request: &Request<'a>, beside: &[Beside<'a>]) ->
     own.and_then(|own| own.content).map(|content| targets(request, content)).unwrap_or_default()
 }
 
-/// A read of each target of a Provenance; nothing where one of them cannot be told, and for every other type.
+/// A read of each target of a Provenance; nothing where one of them cannot be told.
 ///
 /// SECURITY: one target that is not judged could be anybody's. A Provenance is none of its own targets.
 pub(crate) fn targets<'a>(request: &Request<'a>, content: &'a [u8]) -> Vec<Request<'a>> {
     let read = |json: &Json<'a>| -> Result<Option<Vec<Request<'a>>>, Malformed> {
         let root = json.root();
-        if root.get_string("resourceType")?.as_deref() != Some(PROVENANCE) {
-            return Ok(None);
-        }
         let Some(targets) = root.get("target")?.filter(|targets| targets.is_array()) else { return Ok(None) };
         targets.elements().map(|one| target_of(request, one)).take(TARGETS_MAX + 1).collect()
     };
@@ -77,7 +77,7 @@ impl<'r, 'a> Walk<'r, 'a> {
         if targets.is_empty() {
             return Err(Reason::NotInCompartment.into());
         }
-        let (request, at_hand, on) = (self.request, self.at_hand, self.people.on);
+        let (request, at_hand, parsed, on) = (self.request, self.at_hand, self.parsed, self.people.on);
         let mut failures = Failures::default();
         let mut standing = None;
         for target in targets {
@@ -87,7 +87,8 @@ impl<'r, 'a> Walk<'r, 'a> {
                 }
                 Err(stop) => failures.add(stop),
             }
-            (self.request, self.at_hand, self.people.on, self.targets) = (request, at_hand, on, targets);
+            (self.request, self.at_hand, self.parsed) = (request, at_hand, parsed);
+            (self.people.on, self.targets) = (on, targets);
         }
         match (failures.is_empty(), standing) {
             (true, Some(standing)) => Ok(standing),
@@ -120,7 +121,7 @@ impl<'r, 'a> Walk<'r, 'a> {
 
     /// Whether the app sees a resource that came along.
     fn sees_beside(&mut self, target: &'r Request<'a>, content: &'a [u8]) -> Result<(), Stop> {
-        (self.request, self.at_hand, self.targets) = (target, Some(content), &[]);
+        (self.request, self.at_hand, self.parsed, self.targets) = (target, Some(content), None, &[]);
         let permit = self.read(Letters::R)?;
         if permit.obligations.is_empty() { Ok(()) } else { Err(Reason::ContentMissing.into()) }
     }

@@ -38,11 +38,14 @@ impl Server {
     pub(super) fn host(folder: &Path, jwks: &Path) -> anyhow::Result<Self> {
         let key = release(folder)?;
         let data = folder.join("data");
+        let directory = |arguments: &[&str]| {
+            chartgate(Command::new(binary()).arg("directory").args(arguments).arg("--data").arg(&data))
+        };
+        directory(&["set", "patient", PATIENT, r#"{"birth_date":"1968-04-12","zone":"America/New_York"}"#])?;
         for n in 1..=CLINICIANS {
             let user = format!("Practitioner/{n}");
-            chartgate(
-                Command::new(binary()).args(["directory", "grant", &user, PATIENT, "treatment", "--data"]).arg(&data),
-            )?;
+            directory(&["set", "user", &user, r#"{"roles":["provider"]}"#])?;
+            directory(&["grant", &user, PATIENT, "treatment"])?;
         }
         let (port, operations) = (free_port()?, free_port()?);
         let file = folder.join("chartgate.toml");

@@ -283,3 +283,87 @@ fn end_all(transaction: &rusqlite::Transaction<'_>, tenant: &str, name: &str, no
     )?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::oauth::{ApprovalRow, FlowRow, GrantRow, NewGrant};
+
+    const TENANT: &str = "default";
+    const NOW: Millis = Millis(1_000);
+
+    fn open() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        (dir, store)
+    }
+
+    fn account(password: &str, body: &str) -> AccountRow {
+        AccountRow { name: "mia".into(), password: password.into(), body: body.into() }
+    }
+
+    fn session(id: u8) -> SessionRow {
+        SessionRow { id: [id; 32], account: Some(("mia".into(), NOW)), csrf: "c".into(), expires: Millis(9_000) }
+    }
+
+    /// Comparing a password takes a while, and it may be changed meanwhile.
+    #[test]
+    fn a_session_begins_with_the_password_of_now_alone() {
+        let (_dir, store) = open();
+        assert!(store.add_account(TENANT, &account("old", "{}"), NOW).unwrap());
+        let begin = |id, password| store.begin_session(TENANT, &session(id), Some(password), None, NOW).unwrap();
+        assert!(begin(1, "old"));
+        assert!(store.change_account(TENANT, &account("new", "{}"), NOW).unwrap());
+        assert_eq!(store.session(TENANT, &[1; 32], NOW).unwrap(), None, "what it opened before has ended");
+        assert!(!begin(2, "old") && begin(3, "new"));
+        assert!(store.change_account(TENANT, &account("new", r#"{"closed":true}"#), NOW).unwrap());
+        assert!(!begin(4, "new"));
+        assert!(store.delete_account(TENANT, "mia", NOW).unwrap());
+        assert!(!begin(5, "new"));
+    }
+
+    #[test]
+    fn nothing_is_granted_to_whom_is_signed_in_no_more() {
+        let (_dir, store) = open();
+        store.add_account(TENANT, &account("old", "{}"), NOW).unwrap();
+        store.begin_session(TENANT, &session(1), Some("old"), None, NOW).unwrap();
+        let flow = FlowRow { id: [7; 32], session: [1; 32], body: "{}".into(), expires: Millis(9_000) };
+        let text = |text: &str| text.to_owned();
+        let (user, body) = (text("Patient/1"), text("{}"));
+        let new = NewGrant {
+            approval: ApprovalRow {
+                id: text("a"),
+                account: text("mia"),
+                client: text("app"),
+                user: user.clone(),
+                patient: text("1"),
+                body: body.clone(),
+                approved: NOW,
+            },
+            grant: GrantRow {
+                id: text("g"),
+                approval: String::new(),
+                account: text("mia"),
+                client: text("app"),
+                user,
+                session: None,
+                body: body.clone(),
+                created: NOW,
+                used: NOW,
+                expires: Millis(9_000),
+                revoked: None,
+            },
+            code: [8; 32],
+            code_body: body,
+            code_expires: Millis(9_000),
+        };
+        store.begin_flow(&flow).unwrap();
+        store.change_account(TENANT, &account("new", "{}"), NOW).unwrap();
+        assert_eq!(store.flow(&flow.id, &flow.session, NOW).unwrap(), None, "the flow ended with the session");
+        // As if it had been begun a moment later.
+        store.begin_flow(&flow).unwrap();
+        assert!(!store.finish_flow(TENANT, &flow, &new).unwrap());
+        store.begin_session(TENANT, &session(1), Some("new"), None, NOW).unwrap();
+        assert!(store.finish_flow(TENANT, &flow, &new).unwrap());
+    }
+}
