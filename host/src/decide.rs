@@ -124,6 +124,14 @@ pub struct Answer {
     pub release: Arc<Release>,
 }
 
+impl Answer {
+    /// Whether it is a permit with an obligation.
+    pub fn obliges(&self, id: &str) -> bool {
+        let Verdict::Permit(permit) = &self.verdict else { return false };
+        permit.obligations.iter().any(|obligation| obligation.id == id)
+    }
+}
+
 /// What a host decides with.
 pub struct Decider {
     /// which release is live, and for whom

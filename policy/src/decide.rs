@@ -46,8 +46,8 @@ pub(crate) struct Walk<'r, 'a> {
     pub(crate) parsed: Option<&'r Json<'a>>,
     /// what came along with it
     pub(crate) beside: &'r [Beside<'a>],
-    /// reads of the targets of a Provenance asked about
-    pub(crate) targets: &'r [Request<'a>],
+    /// reads of the targets of a Provenance asked about; `None` where they cannot be told
+    pub(crate) targets: Option<&'r [Request<'a>]>,
     pub(crate) trace: Trace,
 }
 
@@ -58,10 +58,10 @@ pub fn decide(request: &Request<'_>) -> Decision {
         Ok(Some((version, settings))) => {
             let of_types = of_types(request);
             let beside = stored_beside(request);
-            let targets = targets_asked(request, &beside);
+            let targets = targets_asked(request);
             let people = People::new(request, &settings);
             let settings = &settings;
-            let (of_types, beside, targets) = (&*of_types, &*beside, &*targets);
+            let (of_types, beside, targets) = (&*of_types, &*beside, targets.as_deref());
             let mut walk = Walk {
                 request,
                 version,

@@ -42,7 +42,7 @@ fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Re
     let reads: Vec<Result<Request<'a>, Reason>> = texts.iter().map(|text| read_of(request, text)).collect();
     let beside: Vec<Beside<'a>> = reads.iter().zip(items).filter_map(|(read, item)| beside(read, item)).collect();
     let mut left = TARGETS_MAX;
-    let targets: Vec<Vec<Request<'a>>> =
+    let targets: Vec<Option<Vec<Request<'a>>>> =
         reads.iter().zip(items).map(|(read, item)| targets_of(read, item, &mut left)).collect();
     let letter = letter_of(request);
     let mut people = People::new(request, &settings);
@@ -63,7 +63,7 @@ fn judged<'a>(request: &Request<'a>, items: &[Item<'a>]) -> Result<Vec<Option<Re
             }
         };
         let (at_hand, parsed) = (Some(item.content), text.as_ref().ok());
-        let (settings, beside) = (&settings, &*beside);
+        let (settings, beside, targets) = (&settings, &*beside, targets.as_deref());
         let mut walk =
             Walk { request: read, version, settings, people, of_types: &[], at_hand, parsed, beside, targets, trace };
         let verdict = walk.read(item.letter(letter));
@@ -103,16 +103,13 @@ fn beside<'a>(read: &Result<Request<'a>, Reason>, item: &Item<'a>) -> Option<Bes
 }
 
 /// The targets of an item that is a Provenance, as many as are followed in all.
-fn targets_of<'a>(read: &Result<Request<'a>, Reason>, item: &Item<'a>, left: &mut usize) -> Vec<Request<'a>> {
-    let Some(read) = read.as_ref().ok().filter(|read| read.resource_type == PROVENANCE) else { return Vec::new() };
-    let targets = targets(read, item.content);
-    match left.checked_sub(targets.len()) {
-        Some(fewer) => {
-            *left = fewer;
-            targets
-        }
-        None => Vec::new(),
-    }
+fn targets_of<'a>(read: &Result<Request<'a>, Reason>, item: &Item<'a>, left: &mut usize) -> Option<Vec<Request<'a>>> {
+    let Some(read) = read.as_ref().ok().filter(|read| read.resource_type == PROVENANCE) else {
+        return Some(Vec::new());
+    };
+    let targets = targets(read, item.content)?;
+    *left = left.checked_sub(targets.len())?;
+    Some(targets)
 }
 
 /// The letter by which a request reads what it asks for.

@@ -282,8 +282,6 @@ fn of_one_resource_that_is_hidden_there_is_no_answer() {
     assert_eq!((&hidden["denial"]["status"], hidden.get("bundle")), (&json!(404), None), "{hidden}");
     let partly = history(vec![version("123"), version("999")]).json();
     assert_eq!((&partly["removed"], partly.get("denial")), (&json!(1), None), "{partly}");
-    let nothing = history(vec![]).json();
-    assert!(nothing.get("denial").is_none() && nothing["bundle"].is_object(), "{nothing}");
 }
 
 #[test]
@@ -350,8 +348,10 @@ fn pages_that_cannot_be_judged_are_refused_and_those_that_can_are_not() {
         body["request"] = json!({ "method": "GET", "url": "/?_getpages=6ca9ba6f&_getpagesoffset=10" });
         send(&body)
     };
-    for more in ["", "&_total=accurate", "&_summary=false"] {
-        assert_eq!(second(more).verdict().0, "permit", "{more}");
+    for more in ["", "&_total=accurate", "&_summary=false", "&_revinclude=*"] {
+        let page = second(more);
+        assert_eq!(page.verdict().0, "permit", "{more}: {}", page.text);
+        assert_eq!(page.json()["obligations"], json!([{ "id": "response-filter" }]));
     }
     for more in ["&_elements=code,subject", "&_summary=true"] {
         let refused = second(more);
@@ -421,6 +421,10 @@ fn a_provenance_stays_with_what_it_is_about() {
     let rows = vec![
         row("match", observation("7", "123")),
         row("match", observation("8", "999")),
+        row("match", observation("9", "123")),
+        row("include", observation("9", "999")),
+        row("include", provenance("of-a-version", &["Observation/9"])),
+        row("include", provenance("patient-too", &["Patient/123", "Observation/8"])),
         row("include", provenance("own", &["Observation/7"])),
         row("include", provenance("theirs", &["Observation/8"])),
         row("include", provenance("both", &["Observation/7", "Observation/8"])),
@@ -433,8 +437,55 @@ fn a_provenance_stays_with_what_it_is_about() {
         assert_eq!(answer.status, 200, "{}", answer.text);
         ids(&answer)
     };
-    assert_eq!(kept("user/Observation.rs user/Provenance.rs"), ["7", "own"]);
-    assert_eq!(kept("user/Observation.rs user/Provenance.s"), ["7"]);
+    assert_eq!(kept("user/Observation.rs user/Provenance.rs"), ["7", "9", "own"]);
+    assert_eq!(kept("user/Observation.rs user/Provenance.s"), ["7", "9"]);
+}
+
+/// RFC 9110, section 13: an answer without content would tell by its status what nobody judged.
+#[test]
+fn a_conditional_read_is_not_left_to_a_filter() {
+    let host = &shared().1;
+    for name in ["If-None-Match", "If-Modified-Since"] {
+        let mut body = searched("user/*.rs", vec![])["decide"].clone();
+        body["request"] = json!({ "method": "GET", "url": "/Observation/2", "headers": { name: "W/\"3\"" } });
+        let asked = host.client().decide(host.public, "gate-key", &body);
+        assert_eq!(asked.verdict(), ("deny".into(), "content-missing".into()), "{name}");
+        body["stored"] = json!({ "Observation/2": observation("2", "123") });
+        assert_eq!(host.client().decide(host.public, "gate-key", &body).verdict().0, "permit");
+    }
+    let entry = |more: Value| {
+        let mut request = json!({ "method": "GET", "url": "Observation/2" });
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!([{ "request": request }])
+    };
+    let unchanged = json!([{ "response": { "status": "304", "etag": "W/\"3\"" } }]);
+    let answer = filter(&batched("user/*.rs", &entry(json!({ "ifNoneMatch": "W/\"3\"" })), &unchanged));
+    assert!(answer.text.contains("404") && !answer.text.contains("304"), "{}", answer.text);
+    // Absent and hidden look the same, whatever the server says with them.
+    let absent = [
+        json!({ "response": { "status": "404" } }),
+        json!({ "response": { "status": "404", "outcome": { "resourceType": "OperationOutcome" } } }),
+        json!({ "response": { "status": "404" }, "resource": { "resourceType": "OperationOutcome" } }),
+        json!({ "response": { "status": "200" }, "resource": observation("2", "999") }),
+    ];
+    let entries = absent
+        .map(|one| filter(&batched("user/*.rs", &entry(json!({})), &json!([one]))).json()["bundle"]["entry"].clone());
+    assert!(entries.iter().all(|one| *one == entries[0]), "{entries:?}");
+}
+
+/// A deletion, and a history of a time to come, would tell that something is there.
+#[test]
+fn a_history_of_one_that_shows_nothing_is_that_of_none() {
+    for entries in [
+        json!([]),
+        json!([{ "request": { "method": "DELETE", "url": "Observation/2" }, "response": { "status": "204" } }]),
+    ] {
+        let mut body = searched("user/*.rs", vec![]);
+        body["decide"]["request"]["url"] = json!("/Observation/2/_history");
+        body["bundle"] = json!({ "resourceType": "Bundle", "type": "history", "entry": entries });
+        let answer = filter(&body).json();
+        assert_eq!((&answer["denial"]["status"], answer.get("bundle")), (&json!(404), None), "{answer}");
+    }
 }
 
 /// A batch of these entries by a clinician, and the answer to each.

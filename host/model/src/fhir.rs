@@ -188,6 +188,8 @@ pub struct FhirRequest {
     pub conditional: bool,
     /// it is known what the criteria find: `id`, or nothing
     pub resolved: bool,
+    /// a read that wants no content where it has not changed: `If-None-Match`, `If-Modified-Since`
+    pub revalidates: bool,
     /// what is sent asks about what is stored: a patch that tests
     pub reads_stored: bool,
     /// the `Prefer: return=` of a write
@@ -213,6 +215,7 @@ impl FhirRequest {
             parameters: Vec::new(),
             conditional: false,
             resolved: false,
+            revalidates: false,
             reads_stored: false,
             prefer_return: ReturnPreference::Unspecified,
             body: None,

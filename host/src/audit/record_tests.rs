@@ -26,6 +26,7 @@ fn request() -> DecisionRequest {
             parameters: ["b", "a", "b"].map(|name| Parameter { name: name.into(), value: "1".into() }).to_vec(),
             conditional: true,
             resolved: true,
+            revalidates: false,
             reads_stored: false,
             prefer_return: ReturnPreference::Minimal,
             body: Some(br#"{"value": 1.10, "text": "a\nb"}"#.to_vec()),

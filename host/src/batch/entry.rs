@@ -230,9 +230,13 @@ fn target(request: &FhirRequest) -> Option<String> {
 pub(super) fn decision(bundle: &DecisionRequest, request: FhirRequest) -> DecisionRequest {
     let mut request = request;
     let key = target(&request);
+    // A Provenance is judged by what it is about.
+    let is_about_others = request.resource_type == "Provenance";
     let of_target = |stored: &str| {
-        key.as_ref()
-            .is_some_and(|key| stored.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        is_about_others
+            || key.as_ref().is_some_and(|key| {
+                stored.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
     };
     let stored: Vec<_> = bundle.stored.iter().filter(|stored| of_target(&stored.key)).cloned().collect();
     patch::put_result(&mut request, &stored);

@@ -45,10 +45,10 @@ pub enum Filtered {
     },
 }
 
-/// Leave out what no caller can do for a request: an answer without a body has nothing to be filtered, and its headers
-/// tell of all of it.
+/// Leave out what no caller can do for a request: an answer without a body has nothing to be filtered, and its status and
+/// headers tell of all of it. That of a conditional read has none where nothing has changed.
 pub fn keep_possible(obligations: &mut Vec<String>, request: &FhirRequest) {
-    if request.method == Method::Head {
+    if request.method == Method::Head || request.revalidates {
         obligations.retain(|id| id != RESPONSE_FILTER);
     }
 }

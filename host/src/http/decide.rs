@@ -99,8 +99,9 @@ async fn next_page(
     body.request = RequestBody { headers: credentials.collect(), ..RequestBody::default() };
     let asked = bound.request.asked();
     body.request = RequestBody { headers: body.request.headers.into_iter().chain(asked.headers).collect(), ..asked };
-    body.obligations.retain(|id| id == RESPONSE_FILTER);
-    let can_filter = !body.obligations.is_empty();
+    let can_filter = body.obligations.iter().any(|id| id == RESPONSE_FILTER);
+    // What the first request was rewritten to, the pages of its answer are of; and all of them is filtered.
+    body.obligations = ["search-narrowing", "search-union", RESPONSE_FILTER].map(str::to_owned).to_vec();
     let request = match context.decidable(body).await? {
         Decidable::Request(request) => request,
         refused @ Decidable::BadToken { .. } => {
@@ -130,9 +131,7 @@ async fn next_page(
     let (digest, is_permit) = (answer.release.digest.clone(), matches!(answer.verdict, Verdict::Permit(_)));
     let mut told = AnswerBody::of(answer, &request);
     if is_permit {
-        if !told.obligations.iter().any(|obligation| obligation.is(RESPONSE_FILTER)) {
-            told.obligations.push(ObligationBody::plain(RESPONSE_FILTER));
-        }
+        told.obligations = vec![ObligationBody::plain(RESPONSE_FILTER)];
         told.binding = Some(binding);
     }
     Ok(([(POLICY_HEADER, digest)], Json(told)).into_response())

@@ -216,8 +216,13 @@ async fn one_response(
             return Ok((denied(&denial), usize::from(resource.is_some())));
         }
     };
+    let hides = answer.obliges(RESPONSE_FILTER) && !writes(&batch::request_of(asked, request));
     let kind = |raw: &RawValue| serde_json::from_str::<Kind>(raw.get()).ok().map(|kind| kind.resource_type);
     let given = match (resource, resource.and_then(kind).as_deref()) {
+        // SECURITY: what was to be filtered and holds nothing looks like what is hidden, whatever the server says of it.
+        (None, _) | (_, Some("OperationOutcome")) if hides => {
+            return Ok((denied(&Denial::of(Basis::Content, "hidden")), 0));
+        }
         (None, _) | (_, Some("OperationOutcome")) => return Ok((Left::Done, 0)),
         (Some(raw), Some("Bundle")) => Given::Bundle(raw.to_owned()),
         (Some(raw), _) => Given::Resource(raw.to_owned()),
@@ -240,9 +245,9 @@ async fn one_response(
 /// Whether one resource that is answered may leave as it would alone: terminology, what the server can do. The rows of a
 /// bundle are judged whatever gave them.
 fn is_plain(request: &DecisionRequest, answer: &Answer) -> bool {
-    let Verdict::Permit(permit) = &answer.verdict else { return false };
     matches!(request.request.interaction, Interaction::Capabilities | Interaction::Operation)
-        && permit.obligations().iter().all(|obligation| obligation.id != RESPONSE_FILTER)
+        && matches!(answer.verdict, Verdict::Permit(_))
+        && !answer.obliges(RESPONSE_FILTER)
 }
 
 fn writes(request: &DecisionRequest) -> bool {
@@ -279,9 +284,10 @@ fn is_of_one(request: &DecisionRequest) -> bool {
     matches!(asked.interaction, Interaction::HistoryInstance | Interaction::Operation) && asked.id.is_some()
 }
 
-/// Whether there was something, and nothing of it is left.
+/// Whether nothing is left, of something or of nothing: deletions, and histories of a time to come, would tell that it
+/// is there.
 fn is_empty(verdicts: &[Option<String>]) -> bool {
-    !verdicts.is_empty() && verdicts.iter().all(Option::is_some)
+    verdicts.iter().all(Option::is_some)
 }
 
 /// The answer to one request that is permitted.

@@ -330,12 +330,9 @@ impl<'a> Walk<'_, 'a> {
         if on.class != Class::Patient || self.is_system() {
             return self.by_scope(core::slice::from_ref(clause));
         }
-        let conferred = match self.conferred(clause, named, writing) {
-            Err(Stop::Deny(Reason::NotInCompartment)) if is_about_others(on, named.members) && !writing => {
-                self.by_targets(clause, named.labels)
-            }
-            verdict => verdict,
-        };
+        let conferred = self.conferred(clause, named, writing);
+        let conferred =
+            if on.name == PROVENANCE && !writing { self.about(clause, named, conferred) } else { conferred };
         match conferred {
             verdict if !on.exclusive && named.members.within.is_empty() => verdict,
             Ok(standing) => self.exclusively(clause, on, named, writing, standing),
@@ -349,6 +346,26 @@ impl<'a> Walk<'_, 'a> {
                 Err(all.into_stop(Reason::NotInCompartment))
             }
             denied => denied,
+        }
+    }
+
+    /// A Provenance, by the patients it names if it names any, and by each target that is none.
+    fn about(
+        &mut self,
+        clause: &Clause<'a>,
+        named: &Named<'_>,
+        conferred: Result<Standing, Stop>,
+    ) -> Result<Standing, Stop> {
+        let names_nobody = named.members.named.is_empty() && !named.members.unclear;
+        let own = match conferred {
+            Ok(standing) => Some(standing),
+            Err(Stop::Deny(Reason::NotInCompartment)) if names_nobody => None,
+            failed => return failed,
+        };
+        match (own, self.by_targets(clause, named.labels)?) {
+            (Some(own), Some(of_targets)) => Ok(own.and(&of_targets)),
+            (Some(standing), None) | (None, Some(standing)) => Ok(standing),
+            (None, None) => Err(Reason::NotInCompartment.into()),
         }
     }
 
@@ -415,11 +432,6 @@ impl<'a> Walk<'_, 'a> {
             needs => Err(needs),
         }
     }
-}
-
-/// A Provenance that names no patient.
-fn is_about_others(on: &ResourceType, members: &Membership) -> bool {
-    on.name == PROVENANCE && members.named.is_empty() && !members.unclear
 }
 
 /// The security labels of a resource (FHIR R4, Resource, `meta.security`).

@@ -16,7 +16,7 @@ use crate::reference::{Target, split_local, target};
 use crate::rule::Rule;
 use crate::scope::{Clause, Letters};
 use crate::tables::Class;
-use crate::types::{Interaction, Request};
+use crate::types::Request;
 
 /// The type.
 pub(crate) const PROVENANCE: &str = "Provenance";
@@ -41,42 +41,50 @@ pub(crate) fn stored_beside<'a>(request: &Request<'a>) -> Vec<Beside<'a>> {
     split.map(|((resource_type, id), content)| Beside { resource_type, id, content }).collect()
 }
 
-/// The targets of the Provenance that a request reads, where it came along.
-pub(crate) fn targets_asked<'a>(request: &Request<'a>, beside: &[Beside<'a>]) -> Vec<Request<'a>> {
-    let reads = request.interaction == Interaction::Read && request.resource_type == PROVENANCE;
-    let own = beside.iter().find(|one| reads && one.resource_type == PROVENANCE && request.id == Some(one.id));
-    own.and_then(|own| own.content).map(|content| targets(request, content)).unwrap_or_default()
+/// The targets of the Provenance that a request is about, where it came along; of anything else there are none.
+pub(crate) fn targets_asked<'a>(request: &Request<'a>) -> Option<Vec<Request<'a>>> {
+    let Some(id) = request.id.filter(|_| request.resource_type == PROVENANCE) else { return Some(Vec::new()) };
+    let key = match request.version {
+        Some(version) => format!("{PROVENANCE}/{id}/_history/{version}"),
+        None => format!("{PROVENANCE}/{id}"),
+    };
+    let own = request.stored.iter().find(|stored| stored.key == key)?.content?;
+    targets(request, own)
 }
 
-/// A read of each target of a Provenance; nothing where one of them cannot be told.
+/// A read of each target of a Provenance but patients, who are whose record it is; nothing where one of them cannot be
+/// told.
 ///
 /// SECURITY: one target that is not judged could be anybody's. A Provenance is none of its own targets.
-pub(crate) fn targets<'a>(request: &Request<'a>, content: &'a [u8]) -> Vec<Request<'a>> {
-    let read = |json: &Json<'a>| -> Result<Option<Vec<Request<'a>>>, Malformed> {
-        let root = json.root();
-        let Some(targets) = root.get("target")?.filter(|targets| targets.is_array()) else { return Ok(None) };
-        targets.elements().map(|one| target_of(request, one)).take(TARGETS_MAX + 1).collect()
-    };
-    let found = Json::parse(content).and_then(|json| read(&json)).ok().flatten().unwrap_or_default();
-    if found.len() > TARGETS_MAX { Vec::new() } else { found }
+pub(crate) fn targets<'a>(request: &Request<'a>, content: &'a [u8]) -> Option<Vec<Request<'a>>> {
+    let json = Json::parse(content).ok()?;
+    let Ok(targets) = json.root().get("target") else { return None };
+    let Some(targets) = targets else { return Some(Vec::new()) };
+    let mut all = Vec::new();
+    for one in targets.elements() {
+        all.extend(target_of(request, one)?);
+    }
+    (targets.is_array() && all.len() <= TARGETS_MAX).then_some(all)
 }
 
-/// The read of one target, of this base and not of a version.
-fn target_of<'a>(request: &Request<'a>, value: Value<'_, 'a>) -> Result<Option<Request<'a>>, Malformed> {
-    let Some(Cow::Borrowed(reference)) = value.get_string("reference")? else { return Ok(None) };
-    Ok(match target(reference, request.base) {
-        Target::Local { resource_type, id } if resource_type != PROVENANCE => Some(request.reading(resource_type, id)),
+/// The read of one target of this base: nothing of a patient, and `None` where it cannot be told or is a version, which
+/// may be somebody else's than what there is now.
+fn target_of<'a>(request: &Request<'a>, value: Value<'_, 'a>) -> Option<Option<Request<'a>>> {
+    let Ok(Some(Cow::Borrowed(reference))) = value.get_string("reference") else { return None };
+    match target(reference, request.base) {
+        Target::Local { resource_type: "Patient", .. } => Some(None),
+        Target::Local { resource_type, id } if resource_type != PROVENANCE && !reference.contains("/_history/") => {
+            Some(Some(request.reading(resource_type, id)))
+        }
         _ => None,
-    })
+    }
 }
 
 impl<'r, 'a> Walk<'r, 'a> {
-    /// Every target is within reach of the app, and of the clause the Provenance is read by.
-    pub(super) fn by_targets(&mut self, clause: &Clause<'a>, own: &Labels) -> Result<Standing, Stop> {
-        let targets = self.targets;
-        if targets.is_empty() {
-            return Err(Reason::NotInCompartment.into());
-        }
+    /// Every target is within reach of the app, and of the clause the Provenance is read by; nothing where there is none
+    /// but patients.
+    pub(super) fn by_targets(&mut self, clause: &Clause<'a>, own: &Labels) -> Result<Option<Standing>, Stop> {
+        let targets = self.targets.ok_or(Reason::NotInCompartment)?;
         let (request, at_hand, parsed, on) = (self.request, self.at_hand, self.parsed, self.people.on);
         let mut failures = Failures::default();
         let mut standing = None;
@@ -88,12 +96,9 @@ impl<'r, 'a> Walk<'r, 'a> {
                 Err(stop) => failures.add(stop),
             }
             (self.request, self.at_hand, self.parsed) = (request, at_hand, parsed);
-            (self.people.on, self.targets) = (on, targets);
+            (self.people.on, self.targets) = (on, Some(targets));
         }
-        match (failures.is_empty(), standing) {
-            (true, Some(standing)) => Ok(standing),
-            _ => Err(failures.into_stop(Reason::NotInCompartment)),
-        }
+        if failures.is_empty() { Ok(standing) } else { Err(failures.into_stop(Reason::NotInCompartment)) }
     }
 
     fn by_target(&mut self, clause: &Clause<'a>, own: &Labels, target: &'r Request<'a>) -> Result<Standing, Stop> {
@@ -121,19 +126,22 @@ impl<'r, 'a> Walk<'r, 'a> {
 
     /// Whether the app sees a resource that came along.
     fn sees_beside(&mut self, target: &'r Request<'a>, content: &'a [u8]) -> Result<(), Stop> {
-        (self.request, self.at_hand, self.parsed, self.targets) = (target, Some(content), None, &[]);
+        (self.request, self.at_hand, self.parsed) = (target, Some(content), None);
+        self.targets = Some(&[]);
         let permit = self.read(Letters::R)?;
         if permit.obligations.is_empty() { Ok(()) } else { Err(Reason::ContentMissing.into()) }
     }
 
     /// A resource that came along with the one asked about.
     fn beside(&mut self, name: &str, id: &str) -> Result<&'a [u8], Stop> {
-        match self.beside.iter().find(|beside| beside.resource_type == name && beside.id == id) {
-            Some(Beside { content: Some(content), .. }) => Ok(content),
-            Some(_) => Err(Reason::NotInCompartment.into()),
+        let mut found = self.beside.iter().filter(|beside| beside.resource_type == name && beside.id == id);
+        match (found.next(), found.next()) {
+            (Some(Beside { content: Some(content), .. }), None) => Ok(content),
+            // Several versions of one: each may be somebody else's.
+            (Some(_), _) => Err(Reason::NotInCompartment.into()),
             // What an answer does not hold is not fetched to judge it.
-            None if self.at_hand.is_some() || self.request.facts_final => Err(Reason::NotInCompartment.into()),
-            None => {
+            (None, _) if self.at_hand.is_some() || self.request.facts_final => Err(Reason::NotInCompartment.into()),
+            (None, _) => {
                 self.trace.need(Rule::Content, || format!("{name}/{id}"));
                 Err(Stop::Needs(Vec::from([format!("resource/{name}/{id}")])))
             }

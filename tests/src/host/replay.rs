@@ -89,6 +89,7 @@ fn fhir(input: &Value) -> FhirRequest {
             .collect(),
         conditional: input["conditional"].as_bool().unwrap(),
         resolved: input["resolved"].as_bool().unwrap(),
+        revalidates: false,
         reads_stored: input["reads_stored"].as_bool().unwrap(),
         prefer_return: preference(&text(&input["prefer_return"])),
         body: optional_raw(&input["body"]),

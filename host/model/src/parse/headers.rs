@@ -12,6 +12,7 @@ const NAME_BYTES_MAX: usize = 128;
 pub(super) struct Headers<'a> {
     pub(super) content_type: Option<&'a str>,
     pub(super) if_none_exist: Option<&'a str>,
+    pub(super) revalidates: bool,
     pub(super) prefer_return: ReturnPreference,
 }
 
@@ -68,6 +69,7 @@ fn one<'a>(name: &str, value: &'a str, member: String, read: &mut Headers<'a>) -
         "prefer" => read.prefer_return = prefer(value, member)?,
         "content-type" => read.content_type = Some(value),
         "if-none-exist" => read.if_none_exist = Some(value),
+        "if-none-match" | "if-modified-since" => read.revalidates = true,
         _ => {}
     }
     Ok(())

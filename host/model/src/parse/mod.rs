@@ -178,7 +178,8 @@ impl Parts<'_> {
 
     fn empty(&self, interaction: Interaction, resource_type: &str) -> FhirRequest {
         let prefer_return = self.headers.prefer_return;
-        FhirRequest { method: self.method, prefer_return, ..FhirRequest::new(interaction, resource_type, None) }
+        let (method, revalidates) = (self.method, self.headers.revalidates);
+        FhirRequest { method, prefer_return, revalidates, ..FhirRequest::new(interaction, resource_type, None) }
     }
 
     fn plain(&self, interaction: Interaction, resource_type: &str, takes: &[&str]) -> Result<FhirRequest, ParseError> {
