@@ -18,6 +18,8 @@ const THREADS: usize = 8;
 const RUN: Duration = Duration::from_secs(4);
 /// Rounds of all cases.
 const ROUNDS: usize = 3;
+/// Flows somebody begins at one address: fewer than may begin at once.
+const FLOWS: usize = 200;
 const SCOPE: &str = "openid fhirUser launch/patient offline_access patient/*.rs";
 
 /// What one thread has to ask with.
@@ -25,8 +27,18 @@ struct Asker<'a> {
     clinic: &'a Clinic,
     app: &'a App,
     browser: Browser,
+    flows: usize,
     refresh: String,
     access: String,
+}
+
+impl Asker<'_> {
+    /// The same person from another address: at one of them flows are counted.
+    fn move_on(&mut self) {
+        let cookies = self.browser.cookies().clone();
+        self.browser = self.clinic.browser();
+        *self.browser.cookies() = cookies;
+    }
 }
 
 type Case = (&'static str, usize, fn(&mut Asker<'_>));
@@ -42,6 +54,10 @@ const CASES: [Case; 4] = [
     }),
     ("refresh", 1, |asker| assert_eq!(asker.app.refresh(&asker.refresh).status, 200)),
     ("code flow", 2, |asker| {
+        asker.flows += 1;
+        if asker.flows.is_multiple_of(FLOWS) {
+            asker.move_on();
+        }
         let code = asker.app.authorize(&mut asker.browser, SCOPE).must("code");
         assert_eq!(asker.app.exchange(&code).status, 200);
     }),
@@ -56,7 +72,7 @@ fn main() {
             let (mut browser, account) = (clinic.browser(), clinic.account(&["patient=Patient/123"]));
             let tokens = app.tokens(&app.code(&mut browser, &account, SCOPE));
             let (refresh, access) = (tokens.text("refresh_token").to_owned(), tokens.access().to_owned());
-            Asker { clinic: &clinic, app: &app, browser, refresh, access }
+            Asker { clinic: &clinic, app: &app, browser, flows: 0, refresh, access }
         })
         .collect();
     println!(
