@@ -148,8 +148,8 @@ impl Facts {
                 Some(FactKey::Of { class: RecordClass::Client, .. }) | None => {}
             }
         }
-        let charts: Vec<String> =
-            self.merged(asked, charts)?.into_iter().filter(|id| !is_told(asked, put, id)).collect();
+        let charts = self.followed(asked, charts)?.ids.into_iter();
+        let charts: Vec<String> = charts.filter(|id| !is_told(asked, put, id)).collect();
         all.extend(charts.chunks(IDS_MAX).map(|ids| Question::Charts(ids.to_vec())));
         Ok(all)
     }
@@ -158,15 +158,15 @@ impl Facts {
     fn further_of_user(&self, asked: &Asked<'_>, user: &str, all: &mut BTreeSet<Question>) -> Result<(), FactError> {
         let mut humans = BTreeSet::from([user.to_owned()]);
         if roles::is_role(user) {
+            all.insert(Question::User(user.to_owned()));
             humans.extend(self.practitioners(asked, user)?);
         }
+        // What the server has of those whom others name; of whom it told already it is not asked again.
+        let others = |id: &String| id != user && asked.live.records.iter().all(|record| record.id != *id);
         for human in humans {
-            let ids = self.roles(asked, &human)?;
+            let roles = self.roles(asked, &human)?;
             all.extend(roles::is_practitioner(&human).then(|| Question::Roles(human.clone())));
-            all.extend((human != user).then_some(Question::User(human)));
-            // What the server has of a role that others say is played.
-            let unknown = |role: &String| asked.live.records.iter().all(|record| record.id != *role);
-            all.extend(ids.into_iter().filter(|role| role != user && unknown(role)).map(Question::User));
+            all.extend(roles.into_iter().chain([human]).filter(others).map(Question::User));
         }
         Ok(())
     }
@@ -188,18 +188,6 @@ impl Facts {
         }
         Ok(patients)
     }
-
-    /// Some charts, and those they were merged into by any source.
-    fn merged(&self, asked: &Asked<'_>, mut wanted: BTreeSet<String>) -> Result<BTreeSet<String>, FactError> {
-        let mut charts = BTreeSet::new();
-        while !wanted.is_empty() && charts.len() <= CHARTS_MAX {
-            let records = self.records(asked, RecordClass::Patient, &wanted)?.records;
-            charts.append(&mut wanted);
-            let into = records.iter().filter_map(|record| record.members.get("merged_into")?.as_str());
-            wanted = into.filter(|id| !charts.contains(*id)).map(str::to_owned).collect();
-        }
-        Ok(charts)
-    }
 }
 
 /// Whether a server has told of a chart, or was asked and knows of none.
@@ -208,6 +196,3 @@ fn is_told(asked: &Asked<'_>, put: &BTreeSet<Question>, id: &String) -> bool {
     let was_asked = |question: &Question| matches!(question, Question::Charts(ids) if ids.contains(id));
     asked.live.records.iter().any(told) || put.iter().any(was_asked)
 }
-
-/// Charts of one list that are followed.
-const CHARTS_MAX: usize = 10_000;

@@ -128,6 +128,14 @@ pub struct Resolved {
     pub dropped: Vec<String>,
 }
 
+/// Charts, as far as they were followed.
+#[derive(Default)]
+struct Followed {
+    ids: BTreeSet<String>,
+    records: Vec<Record>,
+    stamps: Vec<String>,
+}
+
 /// A request, and what servers said about it.
 struct Asked<'a> {
     request: &'a DecisionRequest,
@@ -162,7 +170,7 @@ impl Facts {
             return Ok(live);
         }
         let mut put = BTreeSet::new();
-        let mut questions: BTreeSet<Question> = keys.iter().flat_map(|key| live::questions(key)).collect();
+        let mut questions: BTreeSet<Question> = keys.iter().filter_map(|key| live::question(key)).collect();
         for _ in 0..STEPS_MAX {
             self.live.ask(asked, &questions, &mut live).await?;
             put.append(&mut questions);
@@ -255,22 +263,27 @@ impl Facts {
     }
 
     /// What is known of some patients, and of every chart theirs were merged into.
-    fn charts(&self, asked: &Asked<'_>, mut wanted: BTreeSet<String>) -> Result<(Vec<u8>, Vec<String>), FactError> {
-        let (mut records, mut stamps) = (Vec::new(), Vec::new());
-        let mut seen = BTreeSet::new();
+    fn charts(&self, asked: &Asked<'_>, wanted: BTreeSet<String>) -> Result<(Vec<u8>, Vec<String>), FactError> {
+        let Followed { records, stamps, .. } = self.followed(asked, wanted)?;
+        Ok((encode_records(&records, asked.request.now)?, stamps))
+    }
+
+    /// Some patients, and every chart theirs were merged into by any source.
+    fn followed(&self, asked: &Asked<'_>, mut wanted: BTreeSet<String>) -> Result<Followed, FactError> {
+        let mut all = Followed::default();
         for _ in 0..CHARTS_MAX {
             let answer = self.records(asked, RecordClass::Patient, &wanted)?;
             let next = answer.records.iter().filter_map(|record| record.members.get("merged_into")?.as_str());
             let next: BTreeSet<String> = next.map(str::to_owned).collect();
-            seen.append(&mut wanted);
-            wanted = next.difference(&seen).cloned().collect();
-            records.extend(answer.records);
-            stamps.push(answer.stamp);
+            all.ids.append(&mut wanted);
+            wanted = next.difference(&all.ids).cloned().collect();
+            all.records.extend(answer.records);
+            all.stamps.push(answer.stamp);
             if wanted.is_empty() {
                 break;
             }
         }
-        Ok((encode_records(&records, asked.request.now)?, stamps))
+        Ok(all)
     }
 
     fn known(&self, asked: &Asked<'_>, class: RecordClass, id: &str) -> Result<(Vec<u8>, Vec<String>), FactError> {

@@ -36,6 +36,11 @@ fn with(change: impl FnOnce(&mut Relationship), mut of: Relationship) -> Relatio
     of
 }
 
+fn of(user: &str, patient: &str, status: &str) -> Relationship {
+    let change = |r: &mut Relationship| (r.user, r.status) = (user.into(), status.into());
+    with(change, related(patient, "treatment"))
+}
+
 fn record(class: RecordClass, id: &str, members: Value) -> Record {
     crate::people::record(class, id, "directory", members).unwrap()
 }
@@ -129,10 +134,6 @@ fn a_fact_has_the_shape_the_contract_fixes() {
 /// A practitioner's account and chart are those of the role, and what is told of the role counts for both.
 #[test]
 fn a_role_is_somebody_at_work() {
-    let of = |user: &str, patient: &str, status: &str| {
-        let change = |r: &mut Relationship| (r.user, r.status) = (user.into(), status.into());
-        with(change, related(patient, "treatment"))
-    };
     let role = "PractitionerRole/9";
     let bench = bench(&[of(role, "1", "active"), of(role, "2", "revoked"), of(USER, "3", "active")], 10);
     let key = "relationships/Practitioner/17/1";
@@ -167,10 +168,6 @@ fn a_role_is_somebody_at_work() {
 
 #[test]
 fn of_lists_that_are_cut_off_only_what_all_of_them_show_is_told() {
-    let of = |user: &str, patient: &str, status: &str| {
-        let change = |r: &mut Relationship| (r.user, r.status) = (user.into(), status.into());
-        with(change, related(patient, "treatment"))
-    };
     let role = "PractitionerRole/9";
     let rows = [
         of(USER, "1", "active"),

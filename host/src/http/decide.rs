@@ -102,7 +102,7 @@ async fn next_page(
     let can_filter = body.obligations.iter().any(|id| id == RESPONSE_FILTER);
     // What the first request was rewritten to, the pages of its answer are of; and all of them is filtered.
     body.obligations = ["search-narrowing", "search-union", RESPONSE_FILTER].map(str::to_owned).to_vec();
-    let request = match context.decidable(body).await? {
+    let mut request = match context.decidable(body).await? {
         Decidable::Request(request) => request,
         refused @ Decidable::BadToken { .. } => {
             return match judge(state, "decide", context, refused).await? {
@@ -114,7 +114,6 @@ async fn next_page(
     if BoundSubject::of(&request.subject) != bound.subject {
         return Err(wrong("was made for somebody else"));
     }
-    let mut request = request;
     let parameters = &mut request.request.parameters;
     // Rows with members left out are not judged, and an empty page would be taken for the end.
     if parameters.iter().any(leaves_out) {

@@ -216,7 +216,8 @@ async fn one_response(
             return Ok((denied(&denial), usize::from(resource.is_some())));
         }
     };
-    let hides = answer.obliges(RESPONSE_FILTER) && !writes(&batch::request_of(asked, request));
+    let request = batch::request_of(asked, request);
+    let hides = answer.obliges(RESPONSE_FILTER) && !writes(&request);
     let kind = |raw: &RawValue| serde_json::from_str::<Kind>(raw.get()).ok().map(|kind| kind.resource_type);
     let given = match (resource, resource.and_then(kind).as_deref()) {
         // SECURITY: what was to be filtered and holds nothing looks like what is hidden, whatever the server says of it.
@@ -227,7 +228,6 @@ async fn one_response(
         (Some(raw), Some("Bundle")) => Given::Bundle(raw.to_owned()),
         (Some(raw), _) => Given::Resource(raw.to_owned()),
     };
-    let request = batch::request_of(asked, request);
     let given = match given {
         Given::Resource(raw) if is_plain(&request, answer) => return Ok((Left::Content(raw), 0)),
         given => given,

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::account::{self, Account, Identity};
 use super::secret::{Secret, digest};
-use super::session::SignInError;
+use super::session::{SignInError, in_turn};
 use super::{Server, Visit};
 use crate::store::StoreError;
 use crate::store::oauth::{AccountRow, EnrolmentRow};
@@ -118,7 +118,7 @@ impl Server {
         let account = Account { label: known.label, identities: known.identities, closed: false };
         let body = serde_json::to_string(&account).map_err(|_| EnrolError::Failed)?;
         let (edge, password) = (self.edge.clone(), password.to_owned());
-        let hashed = self.hashed(move || account::hash(&edge, &password)).await?;
+        let hashed = in_turn(self.turn().await?, move || account::hash(&edge, &password)).await?;
         let password = hashed.map_err(|_| EnrolError::Failed)?;
         let row = AccountRow { name: name.clone(), password, body };
         let code = digest(&plain_code(claimed.code));

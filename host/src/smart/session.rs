@@ -34,9 +34,6 @@ impl Server {
         address: std::net::IpAddr,
     ) -> Result<Option<Secret>, SignInError> {
         let name = account::name(name).unwrap_or_default();
-        let (tenant, account) = (&self.settings.tenant, name.clone());
-        let store = Arc::clone(&self.store);
-        let (tenant, password) = (tenant.clone(), password.to_owned());
         let tried = || self.throttle.may_sign_in(&name, address);
         if !tried() {
             return Err(SignInError::TooOften);
@@ -46,14 +43,14 @@ impl Server {
         if !tried() {
             return Err(SignInError::TooOften);
         }
-        let row = tokio::task::spawn_blocking(move || {
-            let _turn = permit;
+        let (store, tenant) = (Arc::clone(&self.store), self.settings.tenant.clone());
+        let (account, password) = (name.clone(), password.to_owned());
+        let row = in_turn(permit, move || {
             let row = store.account(&tenant, &account)?;
             let matches = account::verify(row.as_ref(), &password);
             Ok::<_, StoreError>(row.filter(|_| matches))
-        })
-        .await
-        .map_err(|_| SignInError::Failed)??;
+        });
+        let row = row.await??;
         let begun = row.map(|row| self.begin_session(Some(&row), Some(&visit.session))).transpose()?.flatten();
         if begun.is_none() {
             self.throttle.failed(&name, address);
@@ -62,22 +59,9 @@ impl Server {
     }
 
     /// Wait until a password may be hashed: each takes a core and its memory.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, SignInError> {
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, SignInError> {
         let turn = tokio::time::timeout(WAIT, Arc::clone(&self.hashing).acquire_owned());
         turn.await.map_err(|_| SignInError::TooOften)?.map_err(|_| SignInError::Failed)
-    }
-
-    /// Hash a password, in turn.
-    pub(super) async fn hashed<T: Send + 'static>(
-        &self,
-        hash: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, SignInError> {
-        let permit = self.turn().await?;
-        let done = tokio::task::spawn_blocking(move || {
-            let _turn = permit;
-            hash()
-        });
-        done.await.map_err(|_| SignInError::Failed)
     }
 
     /// A new session: of nobody, or of somebody who signed in, in place of the one before. Nothing where the account is
@@ -142,6 +126,18 @@ impl Server {
     pub fn end_session(&self, session: &SessionRow) -> Result<(), StoreError> {
         self.store.end_session(&session.id, self.now())
     }
+}
+
+/// Hash a password, whose turn it is.
+pub(super) async fn in_turn<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    hash: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SignInError> {
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        hash()
+    });
+    done.await.map_err(|_| SignInError::Failed)
 }
 
 /// Nobody is signed in.

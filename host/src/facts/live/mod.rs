@@ -138,23 +138,14 @@ impl Live {
     }
 }
 
-pub(super) fn questions(key: &str) -> Vec<Question> {
-    let with_roles = |question, user: &str| {
-        let roles = match user {
-            user if roles::is_practitioner(user) => Some(Question::Roles(user.to_owned())),
-            user if roles::is_role(user) => Some(Question::User(user.to_owned())),
-            _ => None,
-        };
-        [Some(question), roles].into_iter().flatten().collect()
-    };
-    match FactKey::parse(key) {
-        Some(FactKey::Between { user, patient }) => with_roles(Question::Patient(patient.to_owned()), user),
-        Some(FactKey::Of { class: RecordClass::Patient, id }) => vec![Question::Charts(vec![id.to_owned()])],
-        Some(FactKey::Of { class: RecordClass::User, id }) => vec![Question::User(id.to_owned())],
-        Some(FactKey::OfUser { user } | FactKey::PatientsOf { user }) => {
-            with_roles(Question::List(user.to_owned()), user)
-        }
+/// What a server is asked for a key; whoever a user is besides is asked further (`humans`).
+pub(super) fn question(key: &str) -> Option<Question> {
+    match FactKey::parse(key)? {
+        FactKey::Between { patient, .. } => Some(Question::Patient(patient.to_owned())),
+        FactKey::Of { class: RecordClass::Patient, id } => Some(Question::Charts(vec![id.to_owned()])),
+        FactKey::Of { class: RecordClass::User, id } => Some(Question::User(id.to_owned())),
+        FactKey::OfUser { user } | FactKey::PatientsOf { user } => Some(Question::List(user.to_owned())),
         // Who may be an app is no business of a FHIR server.
-        Some(FactKey::Of { class: RecordClass::Client, .. }) | None => Vec::new(),
+        FactKey::Of { class: RecordClass::Client, .. } => None,
     }
 }
