@@ -192,7 +192,12 @@ impl<'a> Walk<'_, 'a> {
         Ok(clauses)
     }
 
-    fn on_type(&mut self, on: &'static ResourceType, action: Action, clauses: Vec<Clause<'a>>) -> Result<Permit, Stop> {
+    pub(crate) fn on_type(
+        &mut self,
+        on: &'static ResourceType,
+        action: Action,
+        clauses: Vec<Clause<'a>>,
+    ) -> Result<Permit, Stop> {
         match action.form {
             Form::Instance | Form::InstanceHistory | Form::Everything | Form::Document => {
                 self.instance(on, action.form, &clauses)

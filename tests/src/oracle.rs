@@ -17,6 +17,7 @@ pub mod people;
 pub mod reference;
 pub mod scope;
 pub mod search;
+mod targets;
 pub mod value;
 mod write;
 
@@ -275,12 +276,21 @@ impl World<'_> {
         if self.set("role_membership") && !live.writing {
             conferring.extend(named.roles.iter().filter_map(end_of));
         }
+        if kind == "Provenance" && !live.writing {
+            let Some(spoken) = self.spoken_of(live, resource) else { return Ends::new() };
+            let names_nobody = named.about.is_empty() && named.roles.is_empty() && !named.unclear;
+            let own = if names_nobody && spoken.of_somebody { [None].into() } else { conferring };
+            conferring = own.iter().flat_map(|own| spoken.ends.iter().map(|end| people::earlier(*own, *end))).collect();
+        }
         if conferring.is_empty() || !self.definitions.listed("exclusive", kind) {
             return conferring.into_iter().map(|end| people::earlier(end, within)).collect();
         }
         let all: Option<Vec<_>> = named.about.iter().chain(&named.roles).map(end_of).collect();
         match all.filter(|_| !named.unclear) {
-            Some(ends) => [ends.into_iter().fold(within, people::earlier)].into(),
+            Some(ends) => {
+                let all = ends.into_iter().fold(within, people::earlier);
+                conferring.into_iter().map(|end| people::earlier(end, all)).collect()
+            }
             None => Ends::new(),
         }
     }

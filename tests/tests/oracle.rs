@@ -20,9 +20,9 @@ const DECISIONS: u64 = 20_000;
 /// Seed of a run, unless the environment says otherwise.
 const SEED: u64 = 20_261_124;
 /// Disagreements that are told in full.
-const TOLD_MAX: usize = 5;
+const TOLD_MAX: usize = 20;
 /// Cases within which a rule that is forgotten has to be noticed.
-const NOTICED_WITHIN: usize = 40_000;
+const NOTICED_WITHIN: usize = 120_000;
 
 /// How often each outcome came up for an interaction.
 #[derive(Debug, Default, Clone, Copy)]
@@ -266,6 +266,20 @@ const TWISTS: &[Twist] = &[
     },
     Twist { name: "types are left out", change: |heard| heard.each(|entry| entry.terms.exclude_types.clear()) },
     Twist { name: "labels are left out", change: |heard| heard.each(|entry| entry.terms.exclude_labels.clear()) },
+    Twist {
+        name: "targets are looked at",
+        change: |heard| {
+            for stored in heard.request.stored.iter_mut().filter(|stored| stored.key.starts_with("Provenance/")) {
+                let Some(bytes) = &stored.content else { continue };
+                let mut content: Value = serde_json::from_slice(bytes).unwrap();
+                if let Some(targets) = content.get_mut("target").and_then(Value::as_array_mut) {
+                    targets
+                        .retain(|target| target["reference"].as_str().is_some_and(|text| text.starts_with("Patient/")));
+                }
+                stored.content = Some(serde_json::to_vec(&content).unwrap());
+            }
+        },
+    },
     Twist { name: "conditions count", change: |heard| heard.each(|entry| entry.terms.condition = None) },
     Twist {
         name: "a delegator has to have access",

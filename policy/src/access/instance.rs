@@ -362,11 +362,13 @@ impl<'a> Walk<'_, 'a> {
             Err(Stop::Deny(Reason::NotInCompartment)) if names_nobody => None,
             failed => return failed,
         };
-        match (own, self.by_targets(clause, named.labels)?) {
-            (Some(own), Some(of_targets)) => Ok(own.and(&of_targets)),
-            (Some(standing), None) | (None, Some(standing)) => Ok(standing),
-            (None, None) => Err(Reason::NotInCompartment.into()),
-        }
+        let targets = self.by_targets(clause, named.labels)?;
+        let standing = match (own, targets.standing) {
+            (Some(own), Some(of_targets)) => own.and(&of_targets),
+            (Some(standing), None) | (None, Some(standing)) => standing,
+            (None, None) => return Err(Reason::NotInCompartment.into()),
+        };
+        Ok(standing.until(targets.end_ms))
     }
 
     pub(super) fn conferred(&mut self, clause: &Clause<'a>, all: &Named<'_>, writing: bool) -> Result<Standing, Stop> {

@@ -10,12 +10,13 @@ use crate::access::reach::{Failures, Stop};
 use crate::access::relationship::Standing;
 use crate::compartment::membership;
 use crate::decide::Walk;
+use crate::interaction::{Action, Form};
 use crate::json::{Json, Malformed, Value};
 use crate::reason::Reason;
 use crate::reference::{Target, split_local, target};
 use crate::rule::Rule;
 use crate::scope::{Clause, Letters};
-use crate::tables::Class;
+use crate::tables::{Class, ResourceType};
 use crate::types::Request;
 
 /// The type.
@@ -80,31 +81,50 @@ fn target_of<'a>(request: &Request<'a>, value: Value<'_, 'a>) -> Option<Option<R
     }
 }
 
+/// What the targets of a Provenance give together.
+#[derive(Default)]
+pub(super) struct OfTargets {
+    /// nothing where there is none but patients and what is nobody's
+    pub(super) standing: Option<Standing>,
+    /// when the first of them is not seen any more, milliseconds since 1970
+    pub(super) end_ms: Option<u64>,
+}
+
+impl OfTargets {
+    fn add(&mut self, other: Self) {
+        self.end_ms = self.end_ms.into_iter().chain(other.end_ms).min();
+        self.standing = match (self.standing.take(), other.standing) {
+            (Some(one), Some(other)) => Some(one.and(&other)),
+            (one, other) => one.or(other),
+        };
+    }
+}
+
 impl<'r, 'a> Walk<'r, 'a> {
-    /// Every target is within reach of the app, and of the clause the Provenance is read by; nothing where there is none
-    /// but patients.
-    pub(super) fn by_targets(&mut self, clause: &Clause<'a>, own: &Labels) -> Result<Option<Standing>, Stop> {
+    /// Every target is within reach of the app, and of the clause the Provenance is read by.
+    pub(super) fn by_targets(&mut self, clause: &Clause<'a>, own: &Labels) -> Result<OfTargets, Stop> {
         let targets = self.targets.ok_or(Reason::NotInCompartment)?;
         let (request, at_hand, parsed, on) = (self.request, self.at_hand, self.parsed, self.people.on);
         let mut failures = Failures::default();
-        let mut standing = None;
+        let mut all = OfTargets::default();
         for target in targets {
             match self.by_target(clause, own, target) {
-                Ok(other) => {
-                    standing = Some(standing.map_or_else(|| other.clone(), |one: Standing| one.and(&other)));
-                }
+                Ok(one) => all.add(one),
                 Err(stop) => failures.add(stop),
             }
             (self.request, self.at_hand, self.parsed) = (request, at_hand, parsed);
             (self.people.on, self.targets) = (on, Some(targets));
         }
-        if failures.is_empty() { Ok(standing) } else { Err(failures.into_stop(Reason::NotInCompartment)) }
+        if failures.is_empty() { Ok(all) } else { Err(failures.into_stop(Reason::NotInCompartment)) }
     }
 
-    fn by_target(&mut self, clause: &Clause<'a>, own: &Labels, target: &'r Request<'a>) -> Result<Standing, Stop> {
+    fn by_target(&mut self, clause: &Clause<'a>, own: &Labels, target: &'r Request<'a>) -> Result<OfTargets, Stop> {
         let (name, id) = (target.resource_type, target.id.unwrap_or_default());
-        let on = self.version.resource_type(name).filter(|on| on.class == Class::Patient);
-        let on = on.ok_or(Reason::NotInCompartment)?;
+        let on = match self.version.resource_type(name) {
+            Some(on) if on.class == Class::Patient => on,
+            Some(on) if on.class != Class::Unruled => return self.sees_anybodys(on),
+            _ => return Err(Reason::NotInCompartment.into()),
+        };
         let content = self.beside(name, id)?;
         // As a part of the Provenance: whose it is, and its labels with those of the Provenance.
         let malformed = |_: Malformed| Stop::Deny(Reason::ContentMalformed);
@@ -115,7 +135,7 @@ impl<'r, 'a> Walk<'r, 'a> {
         self.trace.pass(Rule::Compartment, || format!("the Provenance is about {name}/{id}"));
         let seen = self.sees_beside(target, content);
         match (conferred, seen) {
-            (Ok(standing), Ok(())) => Ok(standing),
+            (Ok(standing), Ok(end_ms)) => Ok(OfTargets { standing: Some(standing), end_ms }),
             (conferred, seen) => {
                 let mut all = Failures::default();
                 [conferred.err(), seen.err()].into_iter().flatten().for_each(|stop| all.add(stop));
@@ -124,12 +144,21 @@ impl<'r, 'a> Walk<'r, 'a> {
         }
     }
 
-    /// Whether the app sees a resource that came along.
-    fn sees_beside(&mut self, target: &'r Request<'a>, content: &'a [u8]) -> Result<(), Stop> {
+    /// Whether the app sees everything of a type that is nobody's record: it says nothing of whose the Provenance is.
+    fn sees_anybodys(&mut self, on: &'static ResourceType) -> Result<OfTargets, Stop> {
+        let action = Action::of(Form::Lookup, Letters::R);
+        let clauses = self.covered(Some(on), action)?;
+        self.people.on = Some(on);
+        let end_ms = self.on_type(on, action, clauses)?.expires_at_ms;
+        Ok(OfTargets { standing: None, end_ms })
+    }
+
+    /// Whether the app sees a resource that came along, and until when.
+    fn sees_beside(&mut self, target: &'r Request<'a>, content: &'a [u8]) -> Result<Option<u64>, Stop> {
         (self.request, self.at_hand, self.parsed) = (target, Some(content), None);
         self.targets = Some(&[]);
         let permit = self.read(Letters::R)?;
-        if permit.obligations.is_empty() { Ok(()) } else { Err(Reason::ContentMissing.into()) }
+        if permit.obligations.is_empty() { Ok(permit.expires_at_ms) } else { Err(Reason::ContentMissing.into()) }
     }
 
     /// A resource that came along with the one asked about.

@@ -135,8 +135,13 @@ impl Standing {
 
     /// Both have to hold: the earlier end, the limits of both.
     pub(crate) fn and(mut self, other: &Self) -> Self {
-        self.end_ms = self.end_ms.into_iter().chain(other.end_ms).min();
         self.limits.join(&other.limits);
+        self.until(other.end_ms)
+    }
+
+    /// No longer than this, where there is an end.
+    pub(crate) fn until(mut self, end_ms: Option<u64>) -> Self {
+        self.end_ms = self.end_ms.into_iter().chain(end_ms).min();
         self
     }
 }

@@ -66,6 +66,8 @@ struct Draft {
     chart: String,
     /// absent: not fetched; null: not there
     stored: Option<Value>,
+    /// what was fetched besides
+    beside: Vec<Value>,
     body: Value,
     headers: Value,
     parameters: Vec<(String, String)>,
@@ -153,6 +155,7 @@ fn draft(dice: &mut Dice) -> Draft {
         patient,
         chart,
         stored: None,
+        beside: Vec::new(),
         body: Value::Null,
         headers: json!({}),
         parameters: Vec::new(),

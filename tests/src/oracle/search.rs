@@ -165,8 +165,12 @@ impl World<'_> {
             if RESULT.contains(&name) && !modified {
                 continue;
             }
-            if parameter.name.contains('.') {
-                return Some(Opinion::Deny);
+            if parameter.name.contains('.') || name == "_has" {
+                if !self.looks_at_ones_own(kind, name) {
+                    return Some(Opinion::Deny);
+                }
+                intricate = true;
+                continue;
             }
             intricate |= modified || INTRICATE.contains(&name);
             let known = self.definitions.parameter(kind, name).is_some();
@@ -175,6 +179,14 @@ impl World<'_> {
             }
         }
         intricate.then_some(Opinion::Unjudged("search with includes, an order or modifiers"))
+    }
+
+    /// Whether a parameter that looks at another resource stays with the patient.
+    fn looks_at_ones_own(&self, kind: &str, name: &str) -> bool {
+        match name {
+            "_has" => kind == "Patient",
+            _ => self.definitions.parameter(kind, name).is_some_and(|known| known.target == ["Patient"]),
+        }
     }
 
     fn search_open(&self, kind: &str) -> Opinion {

@@ -57,9 +57,41 @@ impl Draft {
             let reference = content::reference(dice, &self.patient);
             content::name(definitions, &kind, &code, reference, &mut resource);
         }
+        if kind == "Provenance" && dice.percent(60) {
+            self.speak_of(dice, &mut resource);
+        }
         self.body = resource.clone();
         self.stored = Some(resource);
         filters
+    }
+
+    /// Let a Provenance speak of more than the patient, or of something else; most of it is at hand and the patient's.
+    fn speak_of(&mut self, dice: &mut Dice, provenance: &mut Value) {
+        let mut targets = Vec::new();
+        for at in 0..=dice.below(2) {
+            let kind = dice.weighted(&[
+                (50, "Observation"),
+                (15, "Communication"),
+                (15, "Encounter"),
+                (14, "Practitioner"),
+                (3, "Group"),
+                (3, "Provenance"),
+            ]);
+            let id = format!("t{at}");
+            let version = if dice.percent(4) { "/_history/1" } else { "" };
+            targets.push(json!({ "reference": format!("{kind}/{id}{version}") }));
+            let patient = if dice.percent(85) { self.patient.clone() } else { dice.text(&PATIENTS) };
+            if dice.percent(93) {
+                self.beside.push(content::resource(dice, self.definitions, kind, &id, &patient));
+            }
+        }
+        if dice.percent(3) {
+            targets.push(dice.pick(&[json!({ "identifier": { "value": "x" } }), json!("x"), json!({})]).clone());
+        }
+        match provenance["target"].as_array_mut().filter(|_| dice.percent(40)) {
+            Some(there) => there.extend(targets),
+            None => provenance["target"] = Value::Array(targets),
+        }
     }
 
     /// Give the scope that fits, and others beside it.
@@ -84,6 +116,11 @@ impl Draft {
             let parameter = self.definitions.parameter(kind, name).unwrap();
             let other = (name.clone(), values::wanted(dice, &parameter.kind, &parameter.target));
             self.scopes.push(scopes::clause(dice, context, kind, letter, &[other]));
+        }
+        if !self.beside.is_empty() && dice.percent(85) {
+            let context = if context == "patient" && dice.percent(85) { "patient" } else { "user" };
+            let kind = dice.text(&["*", "*", "*", "Observation", "Communication", "Practitioner"]);
+            self.scopes.push(scopes::clause(dice, context, &kind, 'r', &[]));
         }
         for _ in 0..dice.weighted(&[(55, 0), (30, 1), (15, 2)]) {
             let stray = scopes::stray(dice, kind);

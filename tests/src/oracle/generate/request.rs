@@ -33,6 +33,11 @@ impl Draft {
             };
             ask["stored"] = json!({ key: stored });
         }
+        for beside in std::mem::take(&mut self.beside) {
+            let text = |name: &str| beside[name].as_str().unwrap_or_default().to_owned();
+            let key = format!("{}/{}", text("resourceType"), text("id"));
+            ask["stored"][key] = beside;
+        }
         let (inline, directory): (Vec<Known>, Vec<Known>) =
             self.relationships.into_iter().partition(|known| known.source == "caller");
         if !inline.is_empty() {
