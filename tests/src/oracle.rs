@@ -253,6 +253,13 @@ impl World<'_> {
         if class == Class::Open {
             return self.open_end(live);
         }
+        // What cannot be read as what it is nobody sees.
+        let named = (class == Class::Record)
+            .then(|| content::named(self.definitions, kind, resource, &self.request.base.url))
+            .unwrap_or_default();
+        if named.malformed {
+            return Ends::new();
+        }
         if matches!(live.bound, Bound::All) {
             return [None].into();
         }
@@ -263,10 +270,6 @@ impl World<'_> {
         if class == Class::Patient {
             let id = self.request.request.id.as_deref().or_else(|| resource["id"].as_str());
             return id.and_then(|id| end_of(&id.to_owned())).into_iter().collect();
-        }
-        let named = content::named(self.definitions, kind, resource, &self.request.base.url);
-        if named.malformed {
-            return Ends::new();
         }
         let Some(within) = self.contained(resource) else { return Ends::new() };
         let within: Option<Vec<_>> = within.iter().map(end_of).collect();
