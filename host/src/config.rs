@@ -3,6 +3,7 @@
 //! A mistake never goes unnoticed: unknown members are errors, and every problem found is listed
 //! before anything starts.
 
+mod proxy;
 mod smart;
 mod tokens;
 
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 use crate::batch::BundleLimits;
 
+pub use proxy::ProxyConfig;
 pub use smart::{AccessToken, Smart, ThemeConfig};
 pub(crate) use tokens::read;
 pub use tokens::{Introspection, System, Tokens};
@@ -31,6 +33,8 @@ pub struct Config {
     pub policies: Policies,
     /// FHIR bases by name; `default` is used when a request names none
     pub fhir: BTreeMap<String, FhirBaseConfig>,
+    /// the server behind the base `default`, where this host stands in front of it
+    pub proxy: Option<ProxyConfig>,
     /// issuers whose bearer tokens are taken
     pub tokens: Vec<Tokens>,
     /// the authorization server, where this host is one
@@ -95,6 +99,8 @@ pub struct FhirBaseConfig {
     pub version: String,
     /// whether and how its server is asked what it knows about people
     pub facts: Option<LiveFactsConfig>,
+    /// the server behind it, where this host stands in front of it
+    pub proxy: Option<ProxyConfig>,
 }
 
 /// How a FHIR server is asked what it knows about people.
@@ -349,10 +355,15 @@ impl Config {
             if !absolute || base.url.ends_with('/') || base.url.contains(['?', '#']) {
                 problems.push(format!("`fhir.{name}.url` has to be an absolute URL without a trailing slash"));
             }
+            if let Some(proxy) = &base.proxy {
+                proxy.check(&format!("fhir.{name}.proxy"), problems);
+                proxy::check_path(name, &base.url, problems);
+            }
             if let Some(facts) = &base.facts {
                 facts.check(&format!("fhir.{name}.facts"), &base.url, problems);
             }
         }
+        self.check_proxy(problems);
         if self.policies.initial.as_deref().is_some_and(|pin| chartgate_model::ReleasePin::parse(pin).is_none()) {
             problems.push("`policies.initial` is neither `name@version` nor `sha256:…`".into());
         }
@@ -368,6 +379,26 @@ impl Config {
         }
         self.check_people(problems);
         self.check_limits(problems);
+    }
+
+    fn check_proxy(&self, problems: &mut Vec<String>) {
+        let Some(proxy) = &self.proxy else { return };
+        proxy.check("proxy", problems);
+        match self.fhir.get("default") {
+            None => {
+                problems.push("`proxy` stands in front of the base `default`, and there is no `fhir.default`".into())
+            }
+            Some(FhirBaseConfig { proxy: Some(_), .. }) => {
+                problems.push("`proxy` and `fhir.default.proxy` are the same: one of them has to go".into());
+            }
+            Some(base) => proxy::check_path("default", &base.url, problems),
+        }
+    }
+
+    /// The bases that this host stands in front of, by name.
+    pub fn proxies(&self) -> impl Iterator<Item = (&str, &ProxyConfig)> {
+        let own = self.fhir.iter().filter_map(|(name, base)| Some((name.as_str(), base.proxy.as_ref()?)));
+        self.proxy.iter().map(|proxy| ("default", proxy)).chain(own)
     }
 
     fn check_people(&self, problems: &mut Vec<String>) {

@@ -20,6 +20,7 @@ pub mod import;
 pub(crate) mod outbound;
 pub mod patch;
 pub mod people;
+pub mod proxy;
 pub mod rollout;
 pub mod sandbox;
 pub mod smart;

@@ -45,7 +45,7 @@ const RECORDS: [(RecordClass, &str, &str); 14] = [
 pub(super) fn configure(config: &mut Config) {
     let origin = format!("http://{}", config.listen.public);
     if config.fhir.is_empty() {
-        let base = FhirBaseConfig { url: format!("{origin}/fhir"), version: "4.0.1".into(), facts: None };
+        let base = FhirBaseConfig { url: format!("{origin}/fhir"), version: "4.0.1".into(), facts: None, proxy: None };
         config.fhir.insert("default".into(), base);
     }
     if config.smart.is_none() && config.fhir.contains_key("default") {

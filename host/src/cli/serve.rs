@@ -17,7 +17,8 @@ use crate::facts::{DEFAULT_OF_USER_LIMIT, Directory, Facts};
 use crate::http::binding::Binder;
 use crate::http::caller::People;
 use crate::http::demo::Demo;
-use crate::http::{Gate, State, bind, serve};
+use crate::http::{Gate, Pages, State, bind, serve};
+use crate::proxy::Proxied;
 use crate::rollout::Rollout;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
@@ -135,13 +136,21 @@ fn state(
         engine_version: setup::ENGINE_VERSION,
     });
     let handle = measures()?;
+    let bases = setup::bases(config);
+    let mut proxies = setup::proxies(config, &bases)?;
+    if let Some(base) = bases.iter().find(|base| demo && base.name == "default")
+        && proxies.iter().all(|proxied| proxied.base != base.name)
+    {
+        proxies.push(Proxied::sandbox(base, Sandbox::new(&base.url)?));
+    }
     Ok(State {
-        sandbox: demo.then(Sandbox::new).transpose()?,
+        proxies: proxies.into_iter().map(Arc::new).collect(),
+        pages: Pages::default(),
         demo: demo.then(Demo::default),
         smart: setup::smart(config, &edge, &store, &decider)?.map(Arc::new),
         decider,
         people: People::new(config, demo),
-        bases: setup::bases(config),
+        bases,
         tokens: Issuers::open(config).map_err(ConfigError::Problems)?,
         system: config.system.enabled,
         store,

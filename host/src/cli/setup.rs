@@ -16,8 +16,9 @@ use crate::decide::Decider;
 use crate::derived::Reading;
 use crate::edge::Edge;
 use crate::facts::{Breaker, LiveFacts, Server};
-use crate::outbound::{Endpoint, HeaderValue};
+use crate::outbound::{Endpoint, bearer};
 use crate::people;
+use crate::proxy::Proxied;
 use crate::smart;
 use crate::store::Store;
 
@@ -113,11 +114,13 @@ pub(super) fn live_facts(config: &Config, edge: &Edge) -> anyhow::Result<LiveFac
     Ok(LiveFacts::new(servers))
 }
 
-/// An authorization header that nothing prints.
-fn bearer(file: &Path) -> anyhow::Result<HeaderValue> {
-    let named = || format!("the token in `{}`", file.display());
-    let token = std::fs::read_to_string(file).with_context(named)?;
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).with_context(named)?;
-    value.set_sensitive(true);
-    Ok(value)
+/// The bases that this host stands in front of.
+pub(super) fn proxies(config: &Config, bases: &[FhirBase]) -> anyhow::Result<Vec<Proxied>> {
+    let mut proxies = Vec::new();
+    for (name, proxy) in config.proxies() {
+        let base = bases.iter().find(|base| base.name == name);
+        let base = base.with_context(|| format!("configuration: no base `{name}`"))?;
+        proxies.push(Proxied::server(base, proxy)?);
+    }
+    Ok(proxies)
 }

@@ -33,26 +33,38 @@ pub(super) fn wrong<T>(member: impl Into<String>, message: &'static str) -> Resu
 }
 
 /// An object, its members as they are and in their order.
-pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
+pub(crate) struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    pub(super) fn read(raw: &'a RawValue, member: &str) -> Result<Self, BundleError> {
+    pub(crate) fn read(raw: &'a RawValue, member: &str) -> Result<Self, BundleError> {
         match serde_json::from_str(raw.get()) {
             Ok(members) => Ok(members),
             Err(_) => wrong(member, "has to be an object"),
         }
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, raw)| *raw)
     }
 
-    pub(super) fn text(&self, name: &str) -> Option<String> {
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
         serde_json::from_str(self.get(name)?.get()).ok()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &&'a RawValue)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &&'a RawValue)> {
         self.0.iter().map(|(name, raw)| (name, raw))
+    }
+
+    /// The same with another value for a member, or without it; one that is not there comes last.
+    pub(crate) fn with(mut self, name: &str, value: Option<&'a RawValue>) -> Self {
+        let place = self.0.iter().position(|(known, _)| known == name);
+        match (place.and_then(|at| self.0.get_mut(at)), value) {
+            (Some((_, raw)), Some(value)) => *raw = value,
+            (Some(_), None) => self.0.retain(|(known, _)| known != name),
+            (None, Some(value)) => self.0.push((name.to_owned(), value)),
+            (None, None) => {}
+        }
+        self
     }
 
     pub(super) fn only(self, names: &[&str]) -> Self {

@@ -84,17 +84,7 @@ impl Binder {
         if request.simulate || !returns(request, has_to_be_filtered) {
             return None;
         }
-        let longest = request.now.plus_ms(LIFE_MS);
-        let bound = Bound {
-            caller: caller.to_owned(),
-            tenant: request.tenant.clone(),
-            fhir: request.base.name.clone(),
-            release: release.to_owned(),
-            subject: BoundSubject::of(&request.subject),
-            request: BoundRequest::of(asked),
-            obligations: request.obligations.clone(),
-            until_ms: request.subject.expires.map_or(longest, |end| end.min(longest)).0,
-        };
+        let bound = Bound::of(caller, release, asked.clone(), request);
         self.seal.close(&bound)
     }
 
@@ -106,7 +96,7 @@ impl Binder {
         if bound.caller != caller {
             return Err(wrong("was made for another caller"));
         }
-        if bound.until_ms <= now.0 {
+        if bound.has_ended(now) {
             return Err(wrong("has ended"));
         }
         Ok(bound)
@@ -138,15 +128,10 @@ impl BoundSubject {
 }
 
 impl BoundRequest {
-    fn of(asked: &RequestBody) -> Self {
-        let kept = |name: &&String| !LEFT_OUT.iter().any(|out| name.eq_ignore_ascii_case(out));
-        let headers = asked.headers.iter().filter(|(name, _)| kept(name));
-        Self {
-            method: asked.method.clone(),
-            url: asked.url.clone(),
-            headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
-            body: asked.body.clone(),
-        }
+    fn of(asked: RequestBody) -> Self {
+        let RequestBody { method, url, mut headers, body } = asked;
+        headers.retain(|name, _| !LEFT_OUT.iter().any(|out| name.eq_ignore_ascii_case(out)));
+        Self { method, url, headers, body }
     }
 
     /// relative to the base, or absolute under it
@@ -162,6 +147,39 @@ impl BoundRequest {
 }
 
 impl Bound {
+    /// A permitted request, for as long as somebody may turn pages.
+    pub(super) fn of(caller: &str, release: &str, asked: RequestBody, request: &DecisionRequest) -> Self {
+        let longest = request.now.plus_ms(LIFE_MS);
+        Self {
+            caller: caller.to_owned(),
+            tenant: request.tenant.clone(),
+            fhir: request.base.name.clone(),
+            release: release.to_owned(),
+            subject: BoundSubject::of(&request.subject),
+            request: BoundRequest::of(asked),
+            obligations: request.obligations.clone(),
+            until_ms: request.subject.expires.map_or(longest, |end| end.min(longest)).0,
+        }
+    }
+
+    /// Whether it is about this tenant's charts at this base.
+    pub(super) fn is_of(&self, tenant: &str, base: &str) -> bool {
+        self.tenant == tenant && self.fhir == base
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self, now: Millis) -> bool {
+        self.until_ms <= now.0
+    }
+
+    /// About how much it takes to keep it.
+    pub(super) fn bytes(&self) -> usize {
+        let BoundRequest { url, headers, body, .. } = &self.request;
+        let headers: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let body = body.as_ref().map_or(0, |body| body.get().len());
+        size_of::<Self>() + url.len() + headers + body + self.subject.scope.len()
+    }
+
     /// Who asked, for as long as the binding lasts.
     pub(super) fn subject(&self) -> Option<Subject> {
         let BoundSubject { kind, user, client, scope, patient, encounter } = self.subject.clone();

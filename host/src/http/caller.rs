@@ -53,9 +53,9 @@ impl Caller {
         Self { name: "local".into(), tenants: None, rights: RIGHTS.map(str::to_owned).to_vec() }
     }
 
-    /// The sandbox of a demo, which asks as a FHIR server does.
-    pub(super) fn sandbox() -> Self {
-        Self { name: "sandbox".into(), tenants: None, rights: vec!["decide".into()] }
+    /// This host itself, in front of a FHIR server with the charts of a tenant.
+    pub(super) fn proxy(tenant: &str) -> Self {
+        Self { name: "proxy".into(), tenants: Some(vec![tenant.to_owned()]), rights: vec!["decide".into()] }
     }
 
     /// Whether it has a right.

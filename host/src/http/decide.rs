@@ -15,7 +15,7 @@ use crate::config::Limits;
 use crate::decide::Verdict;
 use crate::filter::RESPONSE_FILTER;
 use crate::http::State;
-use crate::http::binding::BoundSubject;
+use crate::http::binding::{Bound, BoundSubject};
 use crate::http::json;
 use crate::http::judge::{self, Judged, POLICY_HEADER, bad_token, judge, judge_bound, judge_bundle};
 use crate::http::problem::Problem;
@@ -82,7 +82,7 @@ pub(super) async fn decide(
 async fn next_page(
     state: &State,
     context: &Context<'_>,
-    mut body: DecideBody,
+    body: DecideBody,
     binding: String,
 ) -> Result<Response, Problem> {
     let bound = judge::bound(state, context.caller, &binding, context.now)?;
@@ -95,21 +95,41 @@ async fn next_page(
         return Err(wrong("is for the pages of an answer, and not for a simulation"));
     }
     context.check_page(&body, bound.request.url())?;
+    if !body.obligations.iter().any(|id| id == RESPONSE_FILTER) {
+        return Err(Problem::member("obligations", "a page is permitted to a caller only who can filter it"));
+    }
+    match again(state, "decide", context, body, &bound).await? {
+        Judged::Answered(answer, request) => {
+            let (digest, is_permit) = (answer.release.digest.clone(), matches!(answer.verdict, Verdict::Permit(_)));
+            let mut told = AnswerBody::of(*answer, &request);
+            if is_permit {
+                told.obligations = vec![ObligationBody::plain(RESPONSE_FILTER)];
+                told.binding = Some(binding);
+            }
+            Ok(([(POLICY_HEADER, digest)], Json(told)).into_response())
+        }
+        Judged::BadToken { id, simulate, error } => Ok(bad_token(state, id, simulate, &error)),
+    }
+}
+
+/// What is decided of a request now that was permitted before, for whoever is said to ask by `body`: nobody else's
+/// page is turned. A permit is one to have all of the page filtered.
+pub(super) async fn again(
+    state: &State,
+    face: &'static str,
+    context: &Context<'_>,
+    mut body: DecideBody,
+    bound: &Bound,
+) -> Result<Judged, Problem> {
+    let wrong = |message| Problem::member("binding", message);
     let credentials = body.request.headers.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-    body.request = RequestBody { headers: credentials.collect(), ..RequestBody::default() };
     let asked = bound.request.asked();
-    body.request = RequestBody { headers: body.request.headers.into_iter().chain(asked.headers).collect(), ..asked };
-    let can_filter = body.obligations.iter().any(|id| id == RESPONSE_FILTER);
+    body.request = RequestBody { headers: credentials.chain(asked.headers).collect(), ..asked };
     // What the first request was rewritten to, the pages of its answer are of; and all of them is filtered.
     body.obligations = ["search-narrowing", "search-union", RESPONSE_FILTER].map(str::to_owned).to_vec();
     let mut request = match context.decidable(body).await? {
         Decidable::Request(request) => request,
-        refused @ Decidable::BadToken { .. } => {
-            return match judge(state, "decide", context, refused).await? {
-                Judged::BadToken { id, simulate, error } => Ok(bad_token(state, id, simulate, &error)),
-                Judged::Answered(..) => Err(wrong("is for nobody")),
-            };
-        }
+        refused @ Decidable::BadToken { .. } => return judge(state, face, context, refused).await,
     };
     if BoundSubject::of(&request.subject) != bound.subject {
         return Err(wrong("was made for somebody else"));
@@ -123,21 +143,12 @@ async fn next_page(
     }
     // Of a page that is filtered no total leaves anyway.
     parameters.retain(|parameter| parameter.name != "_total");
-    if !can_filter {
-        return Err(Problem::member("obligations", "a page is permitted to a caller only who can filter it"));
-    }
-    let answer = judge_bound(state, "decide", context.caller, &request, &bound.release).await?;
-    let (digest, is_permit) = (answer.release.digest.clone(), matches!(answer.verdict, Verdict::Permit(_)));
-    let mut told = AnswerBody::of(answer, &request);
-    if is_permit {
-        told.obligations = vec![ObligationBody::plain(RESPONSE_FILTER)];
-        told.binding = Some(binding);
-    }
-    Ok(([(POLICY_HEADER, digest)], Json(told)).into_response())
+    let answer = judge_bound(state, face, context.caller, &request, &bound.release).await?;
+    Ok(Judged::Answered(Box::new(answer), request))
 }
 
 /// Whether a parameter asks for resources without some of their members.
-fn leaves_out(parameter: &Parameter) -> bool {
+pub(super) fn leaves_out(parameter: &Parameter) -> bool {
     parameter.name == "_elements" || (parameter.name == "_summary" && parameter.value != "false")
 }
 

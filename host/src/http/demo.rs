@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::http::State;
 use crate::http::oauth::{Browser, redirect};
-use crate::http::sandbox;
+use crate::http::proxy;
 use crate::smart::form::Form;
 use crate::smart::launch::LaunchContext;
 use crate::smart::secret::Secret;
@@ -180,7 +180,8 @@ pub(super) async fn app(
     Query(callback): Query<Callback>,
 ) -> Response {
     let pending = state.demo.as_ref().zip(callback.state.as_deref()).and_then(|(demo, state)| demo.take(state));
-    let (Some(server), Some((verifier, person))) = (&state.smart, pending) else {
+    let at = state.proxies.iter().find(|proxied| proxied.base == "default");
+    let (Some(server), Some(at), Some((verifier, person))) = (&state.smart, at, pending) else {
         return *browser.message("expired", StatusCode::BAD_REQUEST);
     };
     let Some(code) = callback.code else {
@@ -213,7 +214,7 @@ pub(super) async fn app(
     let mut rows = Vec::new();
     for (what, method, path) in REQUESTS {
         let path = path.replace("{patient}", &text("patient"));
-        let answered = sandbox::answer(&state, method, &path, Some(&bearer), "").await;
+        let answered = proxy::answer(&state, at, &proxy::Incoming::own(method, &path, &bearer)).await;
         rows.push(json!({
             "what": what,
             "method": method,
@@ -221,7 +222,7 @@ pub(super) async fn app(
             "status": answered.status.as_u16(),
             "allowed": answered.status.is_success(),
             "reason": answered.reason,
-            "summary": summary(&answered.body),
+            "summary": serde_json::from_slice(&answered.body).ok().as_ref().and_then(summary),
         }));
     }
     let scope = text("scope");

@@ -50,16 +50,16 @@ pub(crate) struct FilterAnswer {
     /// the bundle without what is hidden: to be returned in place of the server's
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    bundle: Option<Box<RawValue>>,
+    pub(super) bundle: Option<Box<RawValue>>,
     /// the resource, where it may leave
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    resource: Option<Box<RawValue>>,
+    pub(super) resource: Option<Box<RawValue>>,
     /// entries that are gone; for logs, never for the app
-    removed: usize,
+    pub(super) removed: usize,
     /// ready to return to the client where nothing may leave
     #[serde(skip_serializing_if = "Option::is_none")]
-    denial: Option<Denial>,
+    pub(super) denial: Option<Denial>,
     policy: PolicyStamp,
 }
 

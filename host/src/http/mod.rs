@@ -15,7 +15,7 @@ mod oauth;
 mod openapi;
 pub(crate) mod people;
 pub mod problem;
-mod sandbox;
+mod proxy;
 mod serve;
 mod state;
 pub mod wire;
@@ -24,20 +24,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use tower_http::cors::{Any, CorsLayer};
-
 use axum::routing::{any, delete, get, post, put};
 
+pub use proxy::Pages;
 pub use serve::{Bound, ServeError, bind, serve};
 pub use state::{Gate, State};
 
-/// Decisions, and the authorization server where there is one.
+/// Decisions, the authorization server where there is one, and the FHIR bases this host stands in front of.
 pub fn public(state: Arc<State>) -> Router {
     let oauth = state.smart.as_ref().map(|server| oauth::router(&state, server)).unwrap_or_default();
     let demo = if state.demo.is_some() { demo_routes(&state) } else { Router::new() };
     Router::new()
         .merge(oauth)
         .merge(demo)
+        .merge(proxy::router(&state.proxies))
         .route("/v1/decide", post(decide::decide))
         .route("/v1/filter", post(filter::filter))
         .route("/v1/launches", post(launches::create))
@@ -50,15 +50,13 @@ pub fn public(state: Arc<State>) -> Router {
         .with_state(state)
 }
 
-/// A sandbox of made-up records, and a sample app to look at them with.
+/// A sample app to look at made-up records with.
 fn demo_routes(state: &Arc<State>) -> Router<Arc<State>> {
-    let pages = Router::new()
+    Router::new()
         .route("/", get(demo::home))
         .route("/demo/launch/{id}", get(demo::launch))
         .route(demo::CALLBACK, get(demo::app))
-        .layer(middleware::map_response_with_state(Arc::clone(state), oauth::harden));
-    let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(oauth::CORS_HEADERS);
-    Router::new().merge(pages).merge(Router::new().route("/fhir/{*path}", any(sandbox::fhir)).layer(cors))
+        .layer(middleware::map_response_with_state(Arc::clone(state), oauth::harden))
 }
 
 /// OpenID AuthZEN: its answers carry the request's `X-Request-ID`, those of unknown paths included.

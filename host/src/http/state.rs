@@ -16,7 +16,8 @@ use crate::http::binding::Binder;
 use crate::http::caller::People;
 use crate::http::demo::Demo;
 use crate::http::problem::Problem;
-use crate::sandbox::Sandbox;
+use crate::http::proxy::Pages;
+use crate::proxy::Proxied;
 use crate::smart;
 use crate::store::Store;
 use crate::tokens::Issuers;
@@ -27,8 +28,10 @@ pub struct State {
     pub decider: Arc<Decider>,
     /// the authorization server
     pub smart: Option<Arc<smart::Server>>,
-    /// made-up records, in a demo
-    pub sandbox: Option<Sandbox>,
+    /// FHIR bases that this host stands in front of
+    pub proxies: Vec<Arc<Proxied>>,
+    /// further pages of their answers
+    pub pages: Pages,
     /// the sample app of a demo
     pub demo: Option<Demo>,
     /// clock and identifiers

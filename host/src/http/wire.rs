@@ -440,8 +440,14 @@ impl Context<'_> {
     }
 }
 
+/// Put what was fetched of a resource beside a request that was read before: nothing for what is not there.
+pub(super) fn put_stored(request: &mut DecisionRequest, key: &str, content: Option<Vec<u8>>) -> Result<(), Problem> {
+    request.stored.push(checked(key, content, "stored")?);
+    Ok(())
+}
+
 /// Put what the criteria find in the place of its id. Several are no target.
-fn resolve(request: &mut FhirRequest, matches: Option<&[String]>) -> Result<(), Problem> {
+pub(super) fn resolve(request: &mut FhirRequest, matches: Option<&[String]>) -> Result<(), Problem> {
     let Some(matches) = matches else { return Ok(()) };
     if !request.conditional || request.interaction == Interaction::Create {
         return Err(Problem::member("matches", "only a conditional update, patch or delete has them"));
@@ -463,7 +469,9 @@ fn resolve(request: &mut FhirRequest, matches: Option<&[String]>) -> Result<(), 
 fn stored(body: &DecideBody, request: &FhirRequest) -> Result<Vec<Stored>, Problem> {
     let mut stored = Vec::new();
     for (key, raw) in &body.stored {
-        stored.push(checked(key, raw.as_deref(), &format!("stored.{key}"))?);
+        let member = format!("stored.{key}");
+        let content = raw.as_deref().map(|raw| bytes(raw, &member)).transpose()?.flatten();
+        stored.push(checked(key, content, &member)?);
     }
     if let Some(raw) = &body.resource {
         let (Some(id), false) = (&request.id, request.resource_type.is_empty()) else {
@@ -476,7 +484,7 @@ fn stored(body: &DecideBody, request: &FhirRequest) -> Result<Vec<Stored>, Probl
         if body.stored.contains_key(&key) {
             return Err(Problem::member("resource", format!("`stored` already has `{key}`")));
         }
-        stored.push(checked(&key, Some(raw), "resource")?);
+        stored.push(checked(&key, bytes(raw, "resource")?, "resource")?);
     }
     Ok(stored)
 }

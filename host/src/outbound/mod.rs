@@ -1,12 +1,14 @@
 //! Asking others over HTTP: bounded in time, size and where it may lead. Nobody else here does.
 
 mod address;
+pub(crate) mod relay;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use reqwest::header::HeaderValue;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderMap};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode, Url, redirect};
 
 use address::{Allowed, Guarded};
 
@@ -148,6 +150,26 @@ pub(crate) enum EndpointError {
     Client(#[source] reqwest::Error),
 }
 
+/// The token in a file cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenFileError {
+    /// it cannot be read
+    #[error("the token in `{}` cannot be read", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    /// no header can hold it
+    #[error("the token in `{}` is none", .0.display())]
+    NoToken(PathBuf),
+}
+
+/// The authorization header of the bearer token in a file; nothing prints it.
+pub(crate) fn bearer(file: &Path) -> Result<HeaderValue, TokenFileError> {
+    let token = std::fs::read_to_string(file).map_err(|error| TokenFileError::Read(file.to_owned(), error))?;
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+    let mut value = value.map_err(|_| TokenFileError::NoToken(file.to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// Whether a URL may be asked.
 pub(crate) fn check_url(text: &str, allow_private: bool) -> Result<(), UrlError> {
     read_url(text, allow_private).map(drop)
@@ -175,8 +197,12 @@ fn read_url(text: &str, allow_private: bool) -> Result<(Url, Allowed), UrlError>
     }
 }
 
-/// SECURITY: no redirects, which could lead anywhere, and no proxy, which would resolve names itself.
 fn client(allowed: Allowed, timeout: Duration) -> Result<Client, reqwest::Error> {
+    builder(allowed, timeout).build()
+}
+
+/// SECURITY: no redirects, which could lead anywhere, and no proxy, which would resolve names itself.
+fn builder(allowed: Allowed, timeout: Duration) -> ClientBuilder {
     let builder = Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()
@@ -186,8 +212,8 @@ fn client(allowed: Allowed, timeout: Duration) -> Result<Client, reqwest::Error>
         .dns_resolver(Guarded(allowed));
     match allowed {
         // Nothing is encrypted, so a machine without root certificates will do.
-        Allowed::LoopbackOnly => builder.tls_certs_only([]).build(),
-        Allowed::Public | Allowed::PrivateToo => builder.https_only(true).build(),
+        Allowed::LoopbackOnly => builder.tls_certs_only([]),
+        Allowed::Public | Allowed::PrivateToo => builder.https_only(true),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A small FHIR server of made-up records, for demos: it reads and searches, and knows nothing of who may.
 //!
-//! What it answers is decided before, by the same walk as everywhere: see `crate::http::sandbox`.
+//! It stands behind the same proxy as any FHIR server: see `crate::proxy`.
 
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ const RESOURCES: &str = include_str!("resources.ndjson");
 /// Made-up records.
 #[derive(Debug)]
 pub struct Sandbox {
+    base: String,
     resources: Vec<Value>,
 }
 
@@ -22,10 +23,10 @@ pub struct Unsearchable(pub String);
 const OF_RESULT: [&str; 6] = ["_count", "_sort", "_format", "_total", "_summary", "_elements"];
 
 impl Sandbox {
-    /// All of them.
-    pub fn new() -> Result<Self, serde_json::Error> {
+    /// All of them, for the base at `base`.
+    pub fn new(base: &str) -> Result<Self, serde_json::Error> {
         let resources = RESOURCES.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-        Ok(Self { resources })
+        Ok(Self { base: base.to_owned(), resources })
     }
 
     /// One resource.
@@ -33,13 +34,8 @@ impl Sandbox {
         self.resources.iter().find(|resource| is(resource, resource_type) && text(resource, "id") == Some(id))
     }
 
-    /// All that match every parameter, as a bundle for the base at `base`.
-    pub fn search(
-        &self,
-        base: &str,
-        resource_type: &str,
-        parameters: &[(String, String)],
-    ) -> Result<Value, Unsearchable> {
+    /// All that match every parameter, as a bundle.
+    pub fn search(&self, resource_type: &str, parameters: &[(String, String)]) -> Result<Value, Unsearchable> {
         let mut found = Vec::new();
         for resource in self.resources.iter().filter(|resource| is(resource, resource_type)) {
             let mut matches = true;
@@ -47,7 +43,7 @@ impl Sandbox {
                 matches &= value.split(',').map(|one| has(resource, name, one)).try_fold(false, |a, b| Ok(a | b?))?;
             }
             if matches {
-                let url = format!("{base}/{resource_type}/{}", text(resource, "id").unwrap_or_default());
+                let url = format!("{}/{resource_type}/{}", self.base, text(resource, "id").unwrap_or_default());
                 found.push(json!({ "fullUrl": url, "resource": resource, "search": { "mode": "match" } }));
             }
         }
@@ -55,8 +51,20 @@ impl Sandbox {
         Ok(json!({ "resourceType": "Bundle", "type": "searchset", "total": total, "entry": found }))
     }
 
+    /// What this server can do (FHIR R4, CapabilityStatement).
+    pub fn capabilities(&self) -> Value {
+        let of_type = |kind| json!({ "type": kind, "interaction": [{ "code": "read" }, { "code": "search-type" }] });
+        let types: Vec<Value> = self.types().into_iter().map(of_type).collect();
+        json!({
+            "resourceType": "CapabilityStatement", "status": "active", "date": "2026-01-01", "kind": "instance",
+            "fhirVersion": "4.0.1", "format": ["json"],
+            "implementation": { "description": "A sandbox of made-up records" },
+            "rest": [{ "mode": "server", "resource": types }]
+        })
+    }
+
     /// The types there are, once each.
-    pub fn types(&self) -> Vec<&str> {
+    fn types(&self) -> Vec<&str> {
         let mut types: Vec<&str> =
             self.resources.iter().filter_map(|resource| text(resource, "resourceType")).collect();
         types.sort_unstable();
@@ -128,7 +136,7 @@ mod tests {
 
     fn count(resource_type: &str, query: &[(&str, &str)]) -> Result<usize, Unsearchable> {
         let query: Vec<_> = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let bundle = Sandbox::new().unwrap().search("https://x", resource_type, &query)?;
+        let bundle = Sandbox::new("https://x").unwrap().search(resource_type, &query)?;
         Ok(bundle["entry"].as_array().unwrap().len())
     }
 

@@ -71,6 +71,19 @@ fn common(settings: &Settings) -> Map<String, Value> {
     }
 }
 
+/// Where older apps look for it: in the capability statement of the FHIR base.
+pub fn places(server: &Server) -> Vec<(&'static str, String)> {
+    let settings = server.settings();
+    let places = [
+        ("authorize", "/oauth/authorize"),
+        ("token", "/oauth/token"),
+        ("introspect", "/oauth/introspect"),
+        ("revoke", "/oauth/revoke"),
+        ("manage", "/oauth/apps"),
+    ];
+    places.map(|(name, path)| (name, settings.url(path))).to_vec()
+}
+
 /// `{FHIR base}/.well-known/smart-configuration`.
 pub fn smart_configuration(server: &Server) -> Value {
     let settings = server.settings();

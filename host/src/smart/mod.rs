@@ -52,7 +52,7 @@ use tokio::sync::Semaphore;
 pub use authenticate::Credentials;
 pub use authorize::{Next, Started, UNLISTED, Visit};
 pub use check::{Introspection, Verified};
-pub use discovery::{cors_of, openid_configuration, smart_configuration};
+pub use discovery::{cors_of, openid_configuration, places, smart_configuration};
 pub use enrol::{Claimed, EnrolError, Enrolment};
 pub use session::SignInError;
 pub use text::{Page, TextError};

@@ -9,7 +9,7 @@ mod pages;
 pub(super) use browser::{Browser, harden, redirect};
 
 /// What browsers may send along from elsewhere.
-pub(super) const CORS_HEADERS: [HeaderName; 3] = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT];
+const CORS_HEADERS: [HeaderName; 3] = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT];
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::smart;
 
 /// All routes of the authorization server.
 pub(super) fn router(state: &Arc<State>, server: &Arc<smart::Server>) -> Router<Arc<State>> {
-    Router::new().merge(pages_router(state)).merge(apps_router(server)).merge(discovery_router())
+    Router::new().merge(pages_router(state)).merge(apps_router(server)).merge(discovery_router(server))
 }
 
 fn pages_router(state: &Arc<State>) -> Router<Arc<State>> {
@@ -68,13 +68,17 @@ async fn preflight() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-fn discovery_router() -> Router<Arc<State>> {
+fn discovery_router(server: &smart::Server) -> Router<Arc<State>> {
+    let base = crate::proxy::path_of(&server.settings().base.url);
     let cors = CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]).allow_headers(CORS_HEADERS);
     Router::new()
         .route("/oauth/jwks", get(endpoints::jwks).options(preflight))
         .route("/oauth/smart-style.json", get(endpoints::smart_style))
         .route("/.well-known/openid-configuration", get(endpoints::openid_configuration).options(preflight))
         .route("/.well-known/oauth-authorization-server", get(endpoints::openid_configuration).options(preflight))
-        .route("/fhir/.well-known/smart-configuration", get(endpoints::smart_configuration).options(preflight))
+        .route(
+            &format!("{base}/.well-known/smart-configuration"),
+            get(endpoints::smart_configuration).options(preflight),
+        )
         .layer(cors)
 }

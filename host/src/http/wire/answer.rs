@@ -119,9 +119,29 @@ impl Denial {
         (self.status, self.outcome)
     }
 
+    /// Its headers.
+    pub(in crate::http) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self.headers.as_object().into_iter().flatten();
+        headers.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+    }
+
     /// What it is told where no decision was reached.
     pub(in crate::http) fn unavailable() -> Self {
         unavailable()
+    }
+
+    /// What it is told of a token that is no good. One that may be fine is not called bad: try again.
+    pub(in crate::http) fn of_token(error: &TokenError) -> Self {
+        if error.is_indeterminate() {
+            return unavailable();
+        }
+        let challenge = format!("Bearer error=\"{}\"", error.www_authenticate_error());
+        denial(401, "login", json!({ "WWW-Authenticate": challenge }))
+    }
+
+    /// What it is told where no token came along (RFC 6750, section 3.1: no word of an error).
+    pub(in crate::http) fn without_token() -> Self {
+        denial(401, "login", json!({ "WWW-Authenticate": "Bearer realm=\"fhir\"" }))
     }
 }
 
@@ -378,14 +398,9 @@ pub struct TokenDenial {
     denial: Denial,
 }
 
-/// See [`TokenDenial`]. A token that may be fine is not called bad: its client is told to try again.
+/// See [`TokenDenial`].
 pub fn token_denial(id: String, simulate: bool, error: &TokenError) -> TokenDenial {
-    let challenge = format!("Bearer error=\"{}\"", error.www_authenticate_error());
-    let (decision, denial) = if error.is_indeterminate() {
-        ("indeterminate", unavailable())
-    } else {
-        ("deny", denial(401, "login", json!({ "WWW-Authenticate": challenge })))
-    };
+    let decision = if error.is_indeterminate() { "indeterminate" } else { "deny" };
     TokenDenial {
         decision: (!simulate).then_some(decision),
         would: simulate.then_some(decision),
@@ -393,7 +408,7 @@ pub fn token_denial(id: String, simulate: bool, error: &TokenError) -> TokenDeni
         reason: ReasonBody::new(error.code(), error),
         obligations: [],
         needs: [],
-        denial,
+        denial: Denial::of_token(error),
     }
 }
 

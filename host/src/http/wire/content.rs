@@ -27,10 +27,9 @@ pub(super) fn bytes(raw: &RawValue, member: &str) -> Result<Option<Vec<u8>>, Pro
 ///
 /// SECURITY: the policy finds content by its key. Content of another resource under that key would be
 /// judged in its place.
-pub(super) fn checked(key: &str, raw: Option<&RawValue>, member: &str) -> Result<Stored, Problem> {
+pub(super) fn checked(key: &str, content: Option<Vec<u8>>, member: &str) -> Result<Stored, Problem> {
     let (resource_type, id, version) =
         split(key).ok_or_else(|| Problem::member(member, "is neither `Type/id` nor `Type/id/_history/version`"))?;
-    let content = raw.map(|raw| bytes(raw, member)).transpose()?.flatten();
     if let Some(content) = &content {
         strict::check(content, DEPTH_MAX).map_err(|error| Problem::member(member, error.to_string()))?;
         let found = strict::reference_key(content).map_err(|error| Problem::member(member, error.to_string()))?;

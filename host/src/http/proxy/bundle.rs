@@ -1,0 +1,224 @@
+//! Batches and transactions: the entries that are permitted are sent on, each as its decision says, and the answers put
+//! back into the order of the request.
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderName, StatusCode, header};
+use chartgate_model::{DecisionRequest, FhirRequest, Interaction, strict};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::exchange::{Incoming, Outgoing, Refused, opaque, outward};
+use super::one::{if_match, preference};
+use super::{FACE, Proxy};
+use crate::batch::{BATCH_ENTRIES, BundleAnswer, EntryAnswer, Whole};
+use crate::decide::{Answer, Verdict};
+use crate::filter::bundle::Members;
+use crate::http::filter::{Given, Judge, responses};
+use crate::http::judge::judge_bundle;
+use crate::http::wire::{DEPTH_MAX, Denial, put_stored};
+use crate::proxy::Outward;
+
+/// What this host can carry out of an entry: one entry stays one.
+const OBLIGATIONS: [&str; 5] = ["search-narrowing", "response-filter", "if-match", "return-minimal", BATCH_ENTRIES];
+/// Resources that are fetched at once.
+const FETCHED_AT_ONCE: usize = 8;
+
+#[derive(Deserialize)]
+struct Sent<'a> {
+    #[serde(borrow, default)]
+    entry: Vec<&'a RawValue>,
+}
+
+/// An entry, as far as it is about what is stored.
+#[derive(Deserialize)]
+struct Entry {
+    request: Option<Request>,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    method: String,
+    url: String,
+}
+
+impl Proxy<'_> {
+    pub(super) async fn bundle(
+        &self,
+        asked: &Incoming,
+        mut request: Box<DecisionRequest>,
+    ) -> Result<Outgoing, Refused> {
+        request.obligations = OBLIGATIONS.map(str::to_owned).to_vec();
+        self.fetch_targets(&mut request).await?;
+        let decided = judge_bundle(self.state, FACE, &self.caller, &request).await?;
+        match decided.whole {
+            Whole::Permit | Whole::PermitByEntry => {}
+            // A batch is answered entry by entry, even where none of it is permitted.
+            Whole::Deny if request.request.interaction == Interaction::Batch && !decided.entries.is_empty() => {}
+            Whole::Deny => {
+                let denial = Denial::of(chartgate_model::Basis::Request, &decided.reason);
+                return Err(Refused::Denied(Box::new(denial), Some(decided.text)));
+            }
+            Whole::Indeterminate => return Err(Refused::Denied(Box::new(Denial::unavailable()), Some(decided.text))),
+        }
+        let answers = self.carried_out(asked, &request, &decided).await?;
+        let raw = RawValue::from_string(answers).map_err(|_| Refused::garbled())?;
+        let judge = Judge {
+            decider: &self.state.decider,
+            new_id: &*self.state.edge.new_id,
+            caller: &self.caller.name,
+            face: FACE,
+        };
+        let filtered =
+            responses(&judge, &request, decided, &Given::Bundle(raw)).await.map_err(|_| Refused::garbled())?;
+        let bundle = filtered.bundle.ok_or_else(Refused::garbled)?;
+        Ok(Outgoing::json(StatusCode::OK, bundle.get().as_bytes().to_vec()))
+    }
+
+    /// Fetch what the writes of a bundle would change.
+    async fn fetch_targets(&self, request: &mut DecisionRequest) -> Result<(), Refused> {
+        let body = request.request.body.clone().unwrap_or_default();
+        let sent: Sent<'_> = serde_json::from_slice(&body).map_err(|_| malformed())?;
+        if sent.entry.len() > self.state.limits.bundle_entries {
+            return Ok(());
+        }
+        let mut keys: Vec<String> = sent.entry.iter().filter_map(|raw| self.target(raw)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let fetch = |key: String| async move {
+            let outward = Outward { method: "GET".into(), url: format!("/{key}"), ..outward() };
+            let answered = self.send(outward).await?;
+            match answered.status {
+                200 => Ok((key, Some(answered.body))),
+                404 | 410 => Ok((key, None)),
+                status => Err(Refused::upstream(status)),
+            }
+        };
+        let fetched: Vec<(String, Option<Vec<u8>>)> =
+            futures_util::stream::iter(keys).map(fetch).buffered(FETCHED_AT_ONCE).try_collect().await?;
+        for (key, content) in fetched {
+            put_stored(request, &key, content).map_err(|_| Refused::garbled())?;
+        }
+        Ok(())
+    }
+
+    /// `Type/id` of an entry that changes it.
+    fn target(&self, raw: &RawValue) -> Option<String> {
+        let request = serde_json::from_str::<Entry>(raw.get()).ok()?.request?;
+        if !matches!(request.method.as_str(), "PUT" | "PATCH" | "DELETE") {
+            return None;
+        }
+        let below = request.url.strip_prefix(self.at.url.as_str()).unwrap_or(&request.url).trim_start_matches('/');
+        let (kind, id) = below.split_once('/')?;
+        let plain =
+            |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+        (plain(kind) && plain(id)).then(|| below.to_owned())
+    }
+
+    /// Send on what is permitted; answers a bundle with one answer for each entry of the request.
+    async fn carried_out(
+        &self,
+        asked: &Incoming,
+        request: &DecisionRequest,
+        decided: &BundleAnswer,
+    ) -> Result<String, Refused> {
+        let body = request.request.body.as_deref().unwrap_or_default();
+        let sent: Sent<'_> = serde_json::from_slice(body).map_err(|_| malformed())?;
+        let mut outgoing = Vec::new();
+        for (raw, entry) in sent.entry.iter().zip(&decided.entries) {
+            outgoing.push(match permitted(entry) {
+                Some((answer, fhir)) => Some(self.entry(raw, answer, fhir)?),
+                None => None,
+            });
+        }
+        let kind = if request.request.interaction == Interaction::Transaction { "transaction" } else { "batch" };
+        let entries: Vec<&str> = outgoing.iter().flatten().map(String::as_str).collect();
+        let mut answers = Vec::new();
+        if !entries.is_empty() {
+            let bundle =
+                format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\",\"entry\":[{}]}}", entries.join(","));
+            answers = self.exchange(asked, bundle, request).await?;
+        }
+        if answers.len() != entries.len() {
+            return Err(Refused::garbled());
+        }
+        let mut answers = answers.into_iter();
+        let nothing = || "{}".to_owned();
+        let all: Vec<String> =
+            outgoing.iter().map(|sent| sent.as_ref().and_then(|_| answers.next()).unwrap_or_else(nothing)).collect();
+        Ok(format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}-response\",\"entry\":[{}]}}", all.join(",")))
+    }
+
+    async fn exchange(
+        &self,
+        asked: &Incoming,
+        bundle: String,
+        request: &DecisionRequest,
+    ) -> Result<Vec<String>, Refused> {
+        let mut outward = outward();
+        outward.method = "POST".into();
+        outward.url = "/".into();
+        let media = asked.content_type().unwrap_or("application/fhir+json");
+        outward.headers.push((header::CONTENT_TYPE, media.to_owned()));
+        let wish = preference(request.request.prefer_return, false);
+        outward.headers.extend(wish.map(|wish| (HeaderName::from_static("prefer"), wish.to_owned())));
+        outward.body = Some(self.at.own_json(bundle.into_bytes()));
+        let answered = self.send(outward).await?;
+        if answered.status != 200 {
+            return Err(Refused::upstream(answered.status));
+        }
+        strict::check(&answered.body, DEPTH_MAX).map_err(|_| Refused::garbled())?;
+        let sent: Sent<'_> = serde_json::from_slice(&answered.body).map_err(|_| Refused::garbled())?;
+        Ok(sent.entry.iter().map(|raw| raw.get().to_owned()).collect())
+    }
+
+    /// An entry as its decision says; its resource stays the bytes that were judged.
+    fn entry(&self, raw: &RawValue, answer: &Answer, fhir: &FhirRequest) -> Result<String, Refused> {
+        let entry = Members::read(raw, "entry").map_err(|_| malformed())?;
+        let request = entry.get("request").ok_or_else(malformed)?;
+        let mut request: BTreeMap<String, Value> = serde_json::from_str(request.get()).map_err(|_| malformed())?;
+        let Verdict::Permit(permit) = &answer.verdict else { return Err(Refused::garbled()) };
+        if let Some(obligation) = permit.obligations().iter().find(|one| one.rewrites()) {
+            let requests = obligation.requests(fhir).ok_or_else(Refused::garbled)?;
+            let [one] = requests.as_slice() else { return Err(Refused::garbled()) };
+            match &one.if_none_exist {
+                Some(criteria) => request.insert("ifNoneExist".into(), json!(criteria)),
+                None => request.insert("url".into(), json!(one.url.trim_start_matches('/'))),
+            };
+        }
+        if let Some(version) = if_match(answer)? {
+            let tag = format!("W/\"{version}\"");
+            let wanted = request
+                .insert("ifMatch".into(), json!(tag))
+                .and_then(|wanted| wanted.as_str().map(|tag| opaque(tag).to_owned()));
+            // SECURITY: of another version nothing was judged, whether or not it is the current one by then.
+            if wanted.is_some_and(|wanted| wanted != version) {
+                let text = "a resource is not of the version that `ifMatch` names";
+                return Err(Refused::told(StatusCode::PRECONDITION_FAILED, "conflict", text));
+            }
+        }
+        // What the app has already does not count here: the answer is looked into in any case.
+        request.remove("ifNoneMatch");
+        request.remove("ifModifiedSince");
+        let url = request.get("url").and_then(Value::as_str).unwrap_or_default();
+        let url = self.at.own_query(url);
+        request.insert("url".into(), json!(url));
+        let request = serde_json::value::to_raw_value(&request).map_err(|_| malformed())?;
+        serde_json::to_string(&entry.with("request", Some(&request))).map_err(|_| malformed())
+    }
+}
+
+fn permitted(entry: &EntryAnswer) -> Option<(&Answer, &FhirRequest)> {
+    match entry {
+        EntryAnswer::Answered(answer, request) if matches!(answer.verdict, Verdict::Permit(_)) => {
+            Some((&**answer, &**request))
+        }
+        _ => None,
+    }
+}
+
+fn malformed() -> Refused {
+    Refused::told(StatusCode::BAD_REQUEST, "invalid", "the bundle cannot be read")
+}
