@@ -135,11 +135,15 @@ mod tests {
         let rebase = Rebase::new("https://ehr.example/r4", "http://h/fhir");
         assert_eq!(
             rebase.query("/Observation?subject=https%3A%2F%2Fehr.example%2Fr4%2FPatient%2F1,Patient/2&code=a|b"),
-            "/Observation?subject=http%3A%2F%2Fh%2Ffhir%2FPatient%2F1%2CPatient%2F2&code=a|b"
+            "/Observation?subject=Patient%2F1%2CPatient%2F2&code=a|b"
         );
         assert_eq!(
             rebase.query("/Observation?code=https://ehr.example/r4x/1"),
             "/Observation?code=https://ehr.example/r4x/1"
+        );
+        assert_eq!(
+            rebase.query("/ValueSet?url=https://ehr.example/r4/ValueSet/a/b"),
+            "/ValueSet?url=http%3A%2F%2Fh%2Ffhir%2FValueSet%2Fa%2Fb"
         );
         assert_eq!(rebase.query("/Observation/9"), "/Observation/9");
     }
