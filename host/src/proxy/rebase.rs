@@ -73,10 +73,10 @@ impl Rebase {
     fn values(&self, encoded: &str) -> String {
         let spaced = encoded.replace('+', " ");
         let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy();
-        if !decoded.contains(self.from.as_str()) || self.from == self.to {
+        let turned = decoded.split(',').map(|one| self.value(one)).collect::<Vec<_>>().join(",");
+        if turned == decoded {
             return encoded.to_owned();
         }
-        let turned = decoded.split(',').map(|one| self.value(one)).collect::<Vec<_>>().join(",");
         percent_encoding::utf8_percent_encode(&turned, percent_encoding::NON_ALPHANUMERIC).to_string()
     }
 }
