@@ -81,11 +81,17 @@ impl World {
 
     /// The same as an authorization server, with further members of its table; answers its issuer, too.
     pub fn smart(more: &str) -> (Self, String) {
+        Self::smart_by("{}", more)
+    }
+
+    /// The same by rules with these settings.
+    pub fn smart_by(settings: &str, more: &str) -> (Self, String) {
         // An issuer has to be known before the host listens: somebody else may take the port in between, and then
         // the host does not start.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let issuer = format!("http://127.0.0.1:{port}");
-        let mut world = Self { port, ..Self::with_rules() };
+        let mut world = Self { port, ..Self::new() };
+        world.add(Guest::Rules, "0.1.0", settings);
         world.more = format!("[smart]\nissuer = {issuer:?}\nbehind_proxy = true\nallow_private = true\n{more}\n");
         (world, issuer)
     }
@@ -198,6 +204,11 @@ fn target() -> (PathBuf, bool) {
     let this = std::env::current_exe().unwrap();
     let folder = this.ancestors().find(|folder| folder.ends_with("deps")).and_then(Path::parent).unwrap();
     (folder.to_owned(), folder.ends_with("release"))
+}
+
+/// The folder cargo builds into, for all profiles.
+pub fn target_folder() -> PathBuf {
+    target().0.parent().unwrap().to_owned()
 }
 
 /// The product's binary, built when it is not up to date.

@@ -4,8 +4,10 @@ pub mod clinic_files;
 pub mod grants;
 pub mod host;
 pub mod oracle;
+pub mod servers;
 pub mod smart;
 pub mod tables;
+pub mod tools;
 pub mod vectors;
 
 use std::path::PathBuf;

@@ -254,9 +254,10 @@ impl World<'_> {
             return self.open_end(live);
         }
         // What cannot be read as what it is nobody sees.
-        let named = (class == Class::Record)
-            .then(|| content::named(self.definitions, kind, resource, &self.request.base.url))
-            .unwrap_or_default();
+        let named = match class {
+            Class::Record => content::named(self.definitions, kind, resource, &self.request.base.url),
+            _ => content::Named::default(),
+        };
         if named.malformed {
             return Ends::new();
         }

@@ -44,6 +44,14 @@ impl Clinic {
         Self::of(world, issuer)
     }
 
+    /// One that stands in front of a FHIR server, by rules with these settings and with further tables of configuration.
+    pub fn in_front_of(upstream: &str, settings: &str, more: &str) -> Self {
+        let (mut world, issuer) = World::smart_by(settings, "");
+        world.base = format!("{issuer}/fhir");
+        world.more += &format!("[proxy]\nupstream = {upstream:?}\nallow_private = true\n{more}\n");
+        Self::of(world, issuer)
+    }
+
     /// One that asks only public addresses for the keys of apps.
     pub fn careful() -> Self {
         let (mut world, issuer) = World::smart("");

@@ -59,6 +59,11 @@ impl Client {
         Answer { status, headers, text: response.text().unwrap() }
     }
 
+    /// The status of a GET; nothing where nobody answers.
+    pub fn try_get(&self, url: &str) -> Option<u16> {
+        Some(self.0.get(url).send().ok()?.status().as_u16())
+    }
+
     /// `POST /v1/decide` as the holder of this API key.
     pub fn decide(&self, host: SocketAddr, key: &str, body: &Value) -> Answer {
         self.send("POST", host, "/v1/decide", &[("authorization", &bearer(key))], body.to_string())

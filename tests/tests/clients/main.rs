@@ -12,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use chartgate_tests::smart::{App, Clinic, PASSWORD};
 use serde_json::{Value, json};
 
-use tools::{cargo, free_port, installed, node, python, run};
+use chartgate_tests::tools::{free_port, installed};
+use tools::{cargo, node, python, run};
 
 /// Nobody listens there: the scripts stop where a browser would leave the server.
 const CALLBACK: &str = "http://127.0.0.1:9/callback";
