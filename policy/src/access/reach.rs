@@ -109,14 +109,22 @@ impl<'a> People<'_, 'a> {
         writing: bool,
         trace: &mut Trace,
     ) -> Result<Standing, Stop> {
-        match self.reach(clause, trace)? {
+        let launch = match self.reach(clause, trace)? {
             Reach::Anybody => return Ok(Standing::SYSTEM),
-            Reach::Launch(launch) if !self.are_one(launch, patient)? => {
-                trace.fail(Rule::LaunchPatient, || format!("{} does not reach Patient/{patient}", clause.text));
-                Rule::LaunchPatient.refuse(Reason::NotLaunchPatient)?;
+            Reach::OfUser => None,
+            Reach::Launch(launch) => {
+                if !self.are_one(launch, patient)? {
+                    trace.fail(Rule::LaunchPatient, || format!("{} does not reach Patient/{patient}", clause.text));
+                    Rule::LaunchPatient.refuse(Reason::NotLaunchPatient)?;
+                }
+                Some(launch).filter(|launch| *launch != patient && Rule::LaunchPatient.enforced())
             }
-            Reach::Launch(_) | Reach::OfUser => {}
+        };
+        let standing = self.standing(patient, writing, trace)?;
+        // The launch names a patient too: what holds for a chart by that name holds for it by any other.
+        match launch {
+            Some(launch) => Ok(standing.and(&self.standing(launch, writing, trace)?)),
+            None => Ok(standing),
         }
-        self.standing(patient, writing, trace)
     }
 }

@@ -42,7 +42,8 @@ impl Filter {
         }
         nodes.iter().any(|node| match &self.wanted {
             Wanted::Token(any) => any.iter().any(|one| one.matches(node.value)),
-            Wanted::Date(any) => any.iter().any(|one| one.matches(node.value)),
+            // A timing is no date, however it is written.
+            Wanted::Date(any) => node.tag != Some("Timing") && any.iter().any(|one| one.matches(node.value)),
             Wanted::Number(any) => any.iter().any(|one| one.matches(node.value)),
             Wanted::Quantity(any) => any.iter().any(|one| one.matches(node.value)),
             Wanted::Text(any) => any.iter().any(|one| text::matches(one, node)),

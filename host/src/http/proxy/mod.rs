@@ -19,7 +19,7 @@ use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::any;
-use chartgate_model::{DecisionRequest, Interaction, Millis};
+use chartgate_model::{Basis, DecisionRequest, Interaction, Millis};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::decide::{Answer, Verdict};
@@ -194,9 +194,15 @@ impl Proxy<'_> {
         mut request: Box<DecisionRequest>,
     ) -> Result<Permitted<'r>, Refused> {
         self.find_target(asked, &mut request).await?;
+        let key = turns_on(&request);
         let mut fetched = None;
-        if let Some(key) = turns_on(&request) {
-            fetched = Some(self.fetch_into(&mut request, &key).await?);
+        // SECURITY: what is refused for its type or its scopes is refused so, whatever the server says of it.
+        let mut failed = None;
+        if let Some(key) = &key {
+            match self.fetch_into(&mut request, key).await {
+                Ok(answered) => fetched = Some(answered),
+                Err(refused) => failed = Some(refused),
+            }
             if request.request.interaction == Interaction::Patch {
                 request.request.body = Some(asked.body.clone());
                 patch::put_result(&mut request.request, &request.stored);
@@ -211,22 +217,23 @@ impl Proxy<'_> {
             };
             request = decided;
             let basis = match &answer.verdict {
-                Verdict::Permit(_) => return Ok(Permitted { asked, request, answer, fetched }),
+                Verdict::Permit(_) if failed.is_none() => return Ok(Permitted { asked, request, answer, fetched }),
+                Verdict::Permit(_) => None,
                 Verdict::Deny(basis) => Some(*basis),
                 Verdict::Indeterminate => None,
             };
             let known = |key: &&String| request.stored.iter().all(|stored| stored.key != **key);
             let needs: Vec<String> = answer.needs.iter().filter(known).cloned().collect();
+            let turns_on_it = key.as_ref().is_some_and(|key| needs.contains(key)) || basis != Some(Basis::Request);
+            if let Some(refused) = failed.take_if(|_| turns_on_it) {
+                return Err(refused);
+            }
             if needs.is_empty() || rounds > ROUNDS_MAX || request.stored.len() + needs.len() > STORED_MAX {
                 let denial = basis.map_or_else(Denial::unavailable, |basis| Denial::of(basis, &answer.reason));
                 return Err(Refused::Denied(Box::new(denial), Some(answer.text.clone())));
             }
-            for key in needs {
-                let of_itself = turns_on(&request).as_ref() == Some(&key);
-                let answered = self.fetch_into(&mut request, &key).await?;
-                if of_itself {
-                    fetched = Some(answered);
-                }
+            for needed in needs {
+                self.fetch_into(&mut request, &needed).await?;
             }
         }
     }
