@@ -188,15 +188,22 @@ fn folder(make: Make) -> &'static Folder {
 
 fn hapi(port: u16) -> Command {
     let folder = folder(Make::Hapi);
-    let wanted = std::fs::read_to_string(folder.path().join("pom.xml")).unwrap()
-        + &std::fs::read_to_string(folder.path().join("src/main/java/fhir/FhirServer.java")).unwrap();
+    let sources = ["pom.xml", "src/main/java/fhir/Config.java", "src/main/java/fhir/FhirServer.java"];
+    let wanted: String = sources.map(|file| std::fs::read_to_string(folder.path().join(file)).unwrap()).concat();
     folder.once("target", &wanted, || {
         let mut maven = Command::new(installed("mvn"));
         let goals = ["-q", "-B", "compile", "dependency:copy-dependencies", "-DoutputDirectory=target/lib"];
         wait("mvn", maven.args(goals).current_dir(folder.path()), INSTALL_PATIENCE);
     });
     let mut command = Command::new(installed("java"));
-    command.args(["-Xmx1g", "-XX:TieredStopAtLevel=1", "-cp", "target/classes:target/lib/*", "fhir.FhirServer"]);
+    command.args([
+        "-Xmx512m",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-cp",
+        "target/classes:target/lib/*",
+        "fhir.FhirServer",
+    ]);
     command.arg(port.to_string()).current_dir(folder.path());
     command
 }

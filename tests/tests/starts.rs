@@ -117,7 +117,8 @@ fn every_mistake_of_the_configuration_is_named_at_once() {
     let mut world = World::with_rules();
     world.more = "[limits]\nfule = 1\nfuel = 0\n[log]\ndurabilty = \"fsync\"\n[proxy]\nupstream = \"x\"\n".into();
     world.more += &World::caller("ehr", "other", &["A B"], &["fly"]);
-    let words = ["`limits.fule`", "limits.fuel", "`log.durabilty`", "`proxy`", "`fly`", "tenants", "used once"];
+    let words =
+        ["`limits.fule`", "limits.fuel", "`log.durabilty`", "`proxy.upstream`", "`fly`", "tenants", "used once"];
     fails(&world, &words);
     assert_eq!(fs::read_dir(world.data()).unwrap().count(), 0, "nothing was begun");
 }

@@ -203,7 +203,9 @@ impl Proxy<'_> {
         request.remove("ifNoneMatch");
         request.remove("ifModifiedSince");
         let url = request.get("url").and_then(Value::as_str).unwrap_or_default();
-        let url = self.at.own_query(url);
+        // Not every server knows itself by its whole address here.
+        let below = url.strip_prefix(self.at.url.as_str()).unwrap_or(url).trim_start_matches('/');
+        let url = self.at.own_query(below);
         request.insert("url".into(), json!(url));
         let request = serde_json::value::to_raw_value(&request).map_err(|_| malformed())?;
         serde_json::to_string(&entry.with("request", Some(&request))).map_err(|_| malformed())
