@@ -102,6 +102,11 @@ impl World {
         (Self { base: format!("{issuer}/fhir"), demo: true, ..world }, issuer)
     }
 
+    /// The same at a port that has to be known before the host listens.
+    pub fn at(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
     /// A path in the scratch folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)

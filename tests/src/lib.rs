@@ -5,6 +5,7 @@ pub mod grants;
 pub mod host;
 pub mod oracle;
 pub mod servers;
+pub mod signing;
 pub mod smart;
 pub mod tables;
 pub mod tools;

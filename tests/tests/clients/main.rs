@@ -9,7 +9,9 @@ mod tools;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use chartgate_tests::servers::{FhirServer, Make};
 use chartgate_tests::smart::{App, Clinic, PASSWORD};
+use chartgate_tests::workspace_root;
 use serde_json::{Value, json};
 
 use chartgate_tests::tools::{free_port, installed};
@@ -18,8 +20,9 @@ use tools::{cargo, node, python, run};
 /// Nobody listens there: the scripts stop where a browser would leave the server.
 const CALLBACK: &str = "http://127.0.0.1:9/callback";
 
-/// One clinic for all, with the apps that the scripts share.
+/// One clinic for all, in front of HAPI FHIR, with the apps that the scripts share.
 struct Shared {
+    _server: FhirServer,
     clinic: Clinic,
     settings: Vec<(&'static str, String)>,
 }
@@ -27,7 +30,10 @@ struct Shared {
 fn shared() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     SHARED.get_or_init(|| {
-        let clinic = Clinic::with_sandbox();
+        let server = FhirServer::start(Make::Hapi);
+        let records = std::fs::read_to_string(workspace_root().join("host/src/sandbox/resources.ndjson")).unwrap();
+        server.load(&records.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>());
+        let clinic = Clinic::in_front_of(&server.url(), "{}", "");
         let keys = tools::keys();
         let pairs: Value = serde_json::from_str(&std::fs::read_to_string(&keys).unwrap()).unwrap();
         let app = |auth: &str, change: &dyn Fn(&mut Value)| {
@@ -54,7 +60,7 @@ fn shared() -> &'static Shared {
             ("ES384_ID", by_key("ES384")),
             ("RS384_ID", by_key("RS384")),
         ];
-        Shared { clinic, settings }
+        Shared { _server: server, clinic, settings }
     })
 }
 

@@ -16,57 +16,16 @@ mod starts;
 mod system;
 mod tls;
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chartgate_tests::host::requests::{read, with, without};
 use chartgate_tests::host::{Answer, BASE, Client, EHR, Host};
+use chartgate_tests::signing::{Key, key_set, now_s};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://login.example";
 /// Only a host that hangs meets it.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A key of an issuer, made for this run.
-struct Key {
-    pair: EcdsaKeyPair,
-    id: &'static str,
-}
-
-impl Key {
-    fn new(id: &'static str) -> Self {
-        Self { pair: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(), id }
-    }
-
-    fn jwk(&self) -> Value {
-        let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
-        json!({ "kty": "EC", "crv": "P-256", "kid": self.id, "x": b64(x), "y": b64(y) })
-    }
-
-    fn sign(&self, claims: &Value) -> String {
-        let header = json!({ "alg": "ES256", "typ": "at+jwt", "kid": self.id });
-        let signed = format!("{}.{}", b64(header.to_string()), b64(claims.to_string()));
-        let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
-        format!("{signed}.{}", b64(signature))
-    }
-}
-
-fn b64(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn key_set(keys: &[&Key]) -> String {
-    json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() }).to_string()
-}
-
-/// Seconds since 1970, from a file's own time: a test reads no clock either.
-fn now_s() -> u64 {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    file.as_file().metadata().unwrap().modified().unwrap().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
 
 /// What a good token of this issuer says.
 fn claims(issuer: &str) -> Value {

@@ -9,11 +9,14 @@ use chartgate_model::{
 use chartgate_tests::host::{Answer, Client};
 use chartgate_tests::oracle::{Opinion, judge};
 use chartgate_tests::servers::{FhirServer, Found, Make, link, records};
+use chartgate_tests::signing::{Key, key_set, now_s};
 use chartgate_tests::smart::Clinic;
 use serde_json::{Value, json};
 
 /// Settings of the rules: apps may write.
-pub(crate) const SETTINGS: &str = r#"{"writes":true}"#;
+pub(crate) const SETTINGS: &str = r#"{"writes":true,"system_clients":true}"#;
+/// Who speaks for clients without a user.
+const ISSUER: &str = "https://login.example";
 
 /// Everything together.
 pub(crate) struct Front {
@@ -47,7 +50,15 @@ impl Front {
     /// A server of this make with all records, those that apps may write written through the proxy.
     pub(crate) fn start(make: Make) -> Self {
         let server = FhirServer::start(make);
-        let clinic = Clinic::in_front_of(&server.url(), SETTINGS, "");
+        let key = Key::new("k1");
+        let jwks = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(jwks.path(), key_set(&[&key])).unwrap();
+        let tables = format!(
+            "[system]\nenabled = true\n[[tokens]]\ntenants = [\"default\"]\nissuer = {ISSUER:?}\n\
+             audiences = [\"urn:example:fhir\"]\njwks_file = {:?}\nsystem_clients = true\n",
+            jwks.path()
+        );
+        let clinic = Clinic::in_front_of(&server.url(), SETTINGS, &tables);
         let mut known = Vec::new();
         for (user, patient, kind) in relationships() {
             let granted = clinic.world.directory(&["grant", &user, &patient, kind]);
@@ -58,6 +69,7 @@ impl Front {
         let people = BTreeMap::new();
         let mut front = Self { server, clinic, people, relationships: known, records, turn: Mutex::new(()) };
         front.people = front.sign_in();
+        front.people.insert("system", system(&key));
         front.server.load(&records::given());
         for at in 1..=records::PATIENTS {
             let answer =
@@ -177,8 +189,24 @@ impl Front {
             simulate: false,
             break_glass: Vec::new(),
         };
-        let settings = json!({ "writes": true, "require_patient_records": false, "require_provider_records": false });
+        let settings = json!({ "writes": true, "system_clients": true, "require_patient_records": false, "require_provider_records": false });
         matches!(judge(&request, &settings, &self.relationships, &[]), Opinion::Permit { .. })
+    }
+}
+
+/// A client without a user.
+fn system(key: &Key) -> Person {
+    let (scope, now) = ("system/*.cruds", now_s());
+    let token = key.sign(&json!({
+        "iss": ISSUER, "aud": "urn:example:fhir", "exp": now + 3_600, "iat": now - 5, "sub": "warehouse",
+        "client_id": "warehouse", "jti": "1", "scope": scope,
+    }));
+    Person {
+        kind: SubjectKind::System,
+        user: String::new(),
+        scope: scope.into(),
+        patient: None,
+        bearer: format!("Bearer {token}"),
     }
 }
 

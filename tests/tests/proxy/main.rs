@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure here is a failed test")]
 #![allow(clippy::indexing_slicing, reason = "a missing member is a failed test")]
 
+mod bases;
 mod faults;
 mod front;
+mod inferno;
 mod searches;
 mod writes;

@@ -176,6 +176,14 @@ fn bundles(front: &Front) {
         let rows = answered["entry"][at]["resource"]["entry"].as_array().unwrap();
         assert_eq!(rows.iter().map(|row| &row["resource"]["id"]).collect::<Vec<_>>(), [&json!("lab-p1")], "{at}");
     }
+    // The rest of a search within it is behind a link of ours.
+    let searches = json!([entry("GET", "Condition?_count=2", None)]);
+    let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": searches });
+    let answered = front.send("provider", "POST", "/", &[], &batch.to_string()).json();
+    let inner = &answered["entry"][0]["resource"];
+    let next = chartgate_tests::servers::link(inner, "next").unwrap();
+    let page = front.get("provider", next.strip_prefix(front.clinic.base()).unwrap());
+    assert_eq!((page.status, inner["entry"].as_array().unwrap().len()), (200, 2), "{}", page.text);
     let there = |id: &str| front.server.send("GET", &format!("/Observation/{id}"), &[], "").json();
     assert_eq!(there("b1")["valueQuantity"]["value"], json!(2.25));
     assert_eq!(there("b2")["subject"]["reference"], "Patient/p2");

@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 use super::exchange::{Incoming, Outgoing, Refused, opaque, outward};
 use super::one::{if_match, preference};
 use super::{FACE, Proxy};
-use crate::batch::{BATCH_ENTRIES, BundleAnswer, EntryAnswer, Whole};
+use crate::batch::{self, BATCH_ENTRIES, BundleAnswer, EntryAnswer, Whole};
 use crate::decide::{Answer, Verdict};
 use crate::filter::bundle::Members;
+use crate::http::binding::Bound;
 use crate::http::filter::{Given, Judge, responses};
 use crate::http::judge::judge_bundle;
-use crate::http::wire::{DEPTH_MAX, Denial, put_stored};
+use crate::http::wire::{DEPTH_MAX, Denial, RequestBody, put_stored};
 use crate::proxy::Outward;
 
 /// What this host can carry out of an entry: one entry stays one.
@@ -71,10 +72,64 @@ impl Proxy<'_> {
             caller: &self.caller.name,
             face: FACE,
         };
+        let pages = self.pages_of(asked, &request, &decided);
         let filtered =
             responses(&judge, &request, decided, &Given::Bundle(raw)).await.map_err(|_| Refused::garbled())?;
         let bundle = filtered.bundle.ok_or_else(Refused::garbled)?;
-        Ok(Outgoing::json(StatusCode::OK, bundle.get().as_bytes().to_vec()))
+        Ok(Outgoing::json(StatusCode::OK, self.with_pages(&bundle, &pages)?))
+    }
+
+    /// The searches of a batch, as their further pages will be decided by: where they stand in it, what they are.
+    fn pages_of(
+        &self,
+        asked: &Incoming,
+        request: &DecisionRequest,
+        decided: &BundleAnswer,
+    ) -> BTreeMap<usize, (String, Bound)> {
+        let body = request.request.body.as_deref().unwrap_or_default();
+        let sent: Vec<&RawValue> = serde_json::from_slice::<Sent<'_>>(body).map(|sent| sent.entry).unwrap_or_default();
+        let mut pages = BTreeMap::new();
+        for (at, (raw, entry)) in sent.into_iter().zip(&decided.entries).enumerate() {
+            let own = serde_json::from_str::<Entry>(raw.get()).ok().and_then(|entry| entry.request);
+            let (Some((answer, fhir)), Some(own)) = (permitted(entry), own) else { continue };
+            if own.method == "GET" {
+                let url = format!("/{}", self.below(&own.url));
+                let headers = asked.headers.clone();
+                let asked = RequestBody { method: own.method, url: url.clone(), headers, body: None };
+                let decided = batch::request_of(request, fhir);
+                pages.insert(at, (url, Bound::of(&self.caller.name, &answer.release.digest, asked, &decided)));
+            }
+        }
+        pages
+    }
+
+    /// The same answers, bundles among them with links of ours.
+    fn with_pages(&self, bundle: &RawValue, pages: &BTreeMap<usize, (String, Bound)>) -> Result<Vec<u8>, Refused> {
+        let members = Members::read(bundle, "").map_err(|_| Refused::garbled())?;
+        let sent: Sent<'_> = serde_json::from_str(bundle.get()).map_err(|_| Refused::garbled())?;
+        let mut entries = Vec::with_capacity(sent.entry.len());
+        for (at, raw) in sent.entry.into_iter().enumerate() {
+            let entry = Members::read(raw, "entry").map_err(|_| Refused::garbled())?;
+            let resource = entry.get("resource");
+            let of = resource.map(|resource| Members::read(resource, "resource")).transpose();
+            let of = of.map_err(|_| Refused::garbled())?.and_then(|members| members.text("resourceType"));
+            entries.push(match (resource, of.as_deref(), pages.get(&at)) {
+                (Some(inner), Some("Bundle"), Some((asked, of))) => {
+                    let inner = self.relinked(inner, None, asked, of)?;
+                    serde_json::value::to_raw_value(&entry.with("resource", Some(&inner)))
+                }
+                _ => Ok(raw.to_owned()),
+            });
+        }
+        let entries: Result<Vec<Box<RawValue>>, _> = entries.into_iter().collect();
+        let entries = entries.and_then(|entries| serde_json::value::to_raw_value(&entries));
+        let entries = entries.map_err(|_| Refused::garbled())?;
+        serde_json::to_vec(&members.with("entry", Some(&entries))).map_err(|_| Refused::garbled())
+    }
+
+    /// A URL of an entry below the base, without its slash.
+    fn below<'u>(&self, url: &'u str) -> &'u str {
+        url.strip_prefix(self.at.url.as_str()).unwrap_or(url).trim_start_matches('/')
     }
 
     /// Fetch what the writes of a bundle would change.
@@ -110,7 +165,7 @@ impl Proxy<'_> {
         if !matches!(request.method.as_str(), "PUT" | "PATCH" | "DELETE") {
             return None;
         }
-        let below = request.url.strip_prefix(self.at.url.as_str()).unwrap_or(&request.url).trim_start_matches('/');
+        let below = self.below(&request.url);
         let (kind, id) = below.split_once('/')?;
         let plain =
             |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
@@ -204,8 +259,7 @@ impl Proxy<'_> {
         request.remove("ifModifiedSince");
         let url = request.get("url").and_then(Value::as_str).unwrap_or_default();
         // Not every server knows itself by its whole address here.
-        let below = url.strip_prefix(self.at.url.as_str()).unwrap_or(url).trim_start_matches('/');
-        let url = self.at.own_query(below);
+        let url = self.at.own_query(self.below(url));
         request.insert("url".into(), json!(url));
         let request = serde_json::value::to_raw_value(&request).map_err(|_| malformed())?;
         serde_json::to_string(&entry.with("request", Some(&request))).map_err(|_| malformed())

@@ -83,8 +83,8 @@ impl Proxy<'_> {
         } else {
             (raw.clone(), total)
         };
-        let body = if is_bundle { self.relinked(&kept, total, page)? } else { kept.get().as_bytes().to_vec() };
-        Ok(Outgoing::json(StatusCode::OK, body))
+        let kept = if is_bundle { self.relinked(&kept, total, &page.asked.url, page.of)? } else { kept };
+        Ok(Outgoing::json(StatusCode::OK, kept.get().as_bytes().to_vec()))
     }
 
     async fn filtered(&self, page: &Leaving<'_>, given: &Given) -> Result<(Box<RawValue>, usize), Refused> {
@@ -175,8 +175,14 @@ impl Proxy<'_> {
         Ok(self.at.own_query(below))
     }
 
-    /// A bundle with links of ours: to itself as it was asked for, and to further pages by names.
-    fn relinked(&self, bundle: &RawValue, total: Option<&RawValue>, page: &Leaving<'_>) -> Result<Vec<u8>, Refused> {
+    /// A bundle with links of ours: to itself as it was asked for (path and query), and to further pages by names.
+    pub(super) fn relinked(
+        &self,
+        bundle: &RawValue,
+        total: Option<&RawValue>,
+        asked: &str,
+        of: &Bound,
+    ) -> Result<Box<RawValue>, Refused> {
         let members = Members::read(bundle, "").map_err(|_| Refused::garbled())?;
         let given: Vec<&RawValue> = match members.get("link") {
             Some(raw) => serde_json::from_str(raw.get()).map_err(|_| Refused::garbled())?,
@@ -187,17 +193,17 @@ impl Proxy<'_> {
             let link = Members::read(raw, "link").map_err(|_| Refused::garbled())?;
             let (Some(relation), Some(url)) = (link.text("relation"), link.text("url")) else { continue };
             if relation == "self" {
-                links.push(json!({ "relation": "self", "url": format!("{}{}", self.at.url, page.asked.url) }));
+                links.push(json!({ "relation": "self", "url": format!("{}{asked}", self.at.url) }));
                 continue;
             }
-            let url = self.behind(&url, page.of.request.url())?;
+            let url = self.behind(&url, of.request.url())?;
             let name = Secret::draw(&self.state.edge).map_err(|_| Refused::garbled())?;
-            self.state.pages.keep(name.text(), Page { url, of: page.of.clone() });
+            self.state.pages.keep(name.text(), Page { url, of: of.clone() });
             links.push(json!({ "relation": relation, "url": format!("{}/{PAGE}/{}", self.at.url, name.text()) }));
         }
         let links = serde_json::value::to_raw_value(&links).map_err(|_| Refused::garbled())?;
         let written = members.with("total", total).with("link", (links.get() != "[]").then_some(&*links));
-        serde_json::to_vec(&written).map_err(|_| Refused::garbled())
+        serde_json::value::to_raw_value(&written).map_err(|_| Refused::garbled())
     }
 }
 
