@@ -66,7 +66,7 @@ fn shared() -> &'static Shared {
 
 /// What a script is told: what all are, and somebody of its own to sign in as.
 fn told(more: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
-    let Shared { clinic, settings } = shared();
+    let Shared { clinic, settings, .. } = shared();
     let mut all = settings.clone();
     all.push(("ACCOUNT", clinic.account(&["patient=Patient/123"])));
     all.extend(more);
@@ -158,7 +158,8 @@ fn the_smart_client_in_a_browser() {
 #[test]
 fn every_page_is_for_everybody() {
     let _turn = turn();
-    let clinic = &shared().clinic;
+    // With the pages of a demo.
+    let clinic = Clinic::with_sandbox();
     let port = free_port();
     // An app that cannot prove who it is asks every time.
     let app = clinic.register("none", |body| {
@@ -175,6 +176,9 @@ fn every_page_is_for_everybody() {
         answer.json()["code"].as_str().unwrap().to_owned()
     };
     let more = vec![
+        ("ISSUER", clinic.issuer.clone()),
+        ("FHIR_BASE", clinic.base().to_owned()),
+        ("ACCOUNT", clinic.account(&["patient=Patient/123"])),
         ("CHROMIUM", installed("chromium")),
         ("APP_PORT", port.to_string()),
         ("AUTHORIZE_URL", app.authorize_url(scope, |_| {})),
