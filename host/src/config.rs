@@ -382,6 +382,14 @@ impl Config {
     }
 
     fn check_proxy(&self, problems: &mut Vec<String>) {
+        let mut paths: Vec<&str> = Vec::new();
+        for (name, _) in self.proxies() {
+            let path = self.fhir.get(name).map_or("", |base| crate::proxy::path_of(&base.url));
+            if paths.contains(&path) {
+                problems.push(format!("`fhir.{name}.url` has the path of another base that this host serves"));
+            }
+            paths.push(path);
+        }
         let Some(proxy) = &self.proxy else { return };
         proxy.check("proxy", problems);
         match self.fhir.get("default") {
@@ -518,6 +526,22 @@ mod tests {
         ] {
             assert!(message.contains(part), "{part} is not in {message}");
         }
+    }
+
+    #[test]
+    fn each_base_behind_this_host_has_a_path_of_its_own() {
+        let base = |name: &str, path: &str| {
+            format!(
+                "[fhir.{name}]\nurl = \"https://ehr.example{path}\"\nversion = \"4.0.1\"\n[fhir.{name}.proxy]\n\
+                 upstream = \"https://fhir.example/r4\"\n"
+            )
+        };
+        assert!(load(&(base("a", "/a") + &base("b", "/b")), &[]).is_ok());
+        let message = load(&(base("a", "/a") + &base("b", "/a")), &[]).unwrap_err().to_string();
+        assert!(message.contains("`fhir.b.url`"), "{message}");
+        let twice = base("default", "/a") + "[proxy]\nupstream = \"https://fhir.example/r4\"\n";
+        assert!(load(&twice, &[]).is_err());
+        assert!(load("[proxy]\nupstream = \"https://fhir.example/r4\"\n", &[]).is_err());
     }
 
     #[test]

@@ -288,6 +288,13 @@ pub(super) fn outward() -> Outward {
     Outward { headers: vec![(header::ACCEPT, FHIR_JSON.to_owned())], ..Outward::default() }
 }
 
+/// A server that does not know a parameter is asked to say so (FHIR R4, Search, section 3.1.1.3.2).
+pub(super) fn strictly() -> Outward {
+    let mut outward = outward();
+    outward.headers.push((HeaderName::from_static("prefer"), "handling=strict".into()));
+    outward
+}
+
 /// The resources of a type that a search found, as `Type/id`.
 pub(super) fn found(answered: &Answered, resource_type: &str) -> Option<Vec<String>> {
     #[derive(Deserialize)]

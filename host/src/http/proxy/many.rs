@@ -1,12 +1,12 @@
 //! What is answered by a bundle: searches, narrowed or united, histories, operations; and whatever is to be filtered.
 
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{StatusCode, header};
 use chartgate_model::parse::{RawRequest, RenderedRequest, check_page};
 use chartgate_model::{DecisionRequest, strict};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::exchange::{Incoming, Outgoing, Refused, outward};
+use super::exchange::{Incoming, Outgoing, Refused, outward, strictly};
 use super::pages::Page;
 use super::{FACE, PAGE, Permitted, Proxy};
 use crate::decide::{Answer, Verdict};
@@ -205,13 +205,6 @@ impl Proxy<'_> {
         let written = members.with("total", total).with("link", (links.get() != "[]").then_some(&*links));
         serde_json::value::to_raw_value(&written).map_err(|_| Refused::garbled())
     }
-}
-
-/// A server that does not know a parameter is asked to say so (FHIR R4, Search, section 3.1.1.3.2).
-fn strictly() -> Outward {
-    let mut outward = outward();
-    outward.headers.push((HeaderName::from_static("prefer"), "handling=strict".into()));
-    outward
 }
 
 fn too_costly() -> Refused {

@@ -248,7 +248,7 @@ impl Proxy<'_> {
         }
         let query = asked.url.split_once('?').map(|(_, query)| query).unwrap_or_default();
         let url = self.at.own_query(&format!("/{}?{query}&_count=2", fhir.resource_type));
-        let answered = self.send(Outward { method: "GET".into(), url, ..exchange::outward() }).await?;
+        let answered = self.send(Outward { method: "GET".into(), url, ..exchange::strictly() }).await?;
         let found =
             exchange::found(&answered, &fhir.resource_type).ok_or_else(|| Refused::upstream(answered.status))?;
         resolve(fhir, Some(&found))?;
