@@ -212,6 +212,14 @@ impl World<'_> {
     fn within(&self, live: &Live, kind: &str, patient: &str) -> Vec<Standing> {
         match &live.bound {
             Bound::Launch { survivor, .. } if self.people.survivor(patient).as_ref() != Some(survivor) => Vec::new(),
+            // The launch names a patient as well, and lasts no longer than that one is reached.
+            Bound::Launch { named, .. } if named != patient => {
+                let launch = self.standings(kind, named, live.writing);
+                let Some(end) = launch.first().map(|standing| standing.end) else { return Vec::new() };
+                let mut standings = self.standings(kind, patient, live.writing);
+                standings.iter_mut().for_each(|standing| standing.end = people::earlier(standing.end, end));
+                standings
+            }
             _ => self.standings(kind, patient, live.writing),
         }
     }

@@ -295,6 +295,8 @@ fn paths(parameter: &SearchParameter, name: &str) -> Vec<String> {
         let own = branch.strip_prefix(&prefix).or_else(|| branch.strip_prefix(&format!("({prefix}")));
         if let Some(path) = own.or(bare.then_some(branch)) {
             match path_of(path) {
+                // A timing is no date and matches none: content that says so in another form must not.
+                Some(path) if parameter.r#type == "date" && path.ends_with("Timing") => {}
                 Some(path) => found.push(path),
                 // One branch that cannot be judged makes the whole parameter unjudgeable.
                 None => return Vec::new(),

@@ -135,7 +135,7 @@ pub(super) static ADVERSE_EVENT: ResourceType = ResourceType {
         actuality t =\n\
         category t =\n\
         code t =\n\
-        date d occurrenceDateTime,occurrencePeriod,occurrenceTiming\n\
+        date d occurrenceDateTime,occurrencePeriod\n\
         identifier t =\n\
         location r>Location =\n\
         patient r>Patient subject>Patient\n\
@@ -457,7 +457,7 @@ pub(super) static CHARGE_ITEM: ResourceType = ResourceType {
         enterer r>Organization+Device+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         factor-override n totalPriceComponent.factor\n\
         identifier t =\n\
-        occurrence d occurrenceDateTime,occurrencePeriod,occurrenceTiming\n\
+        occurrence d occurrenceDateTime,occurrencePeriod\n\
         patient r>Patient subject>Patient\n\
         performer-actor r>HealthcareService+Organization+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Patient performer.actor\n\
         performer-function t performer.function\n\
@@ -2336,7 +2336,7 @@ pub(super) static OBSERVATION: ResourceType = ResourceType {
         component-value-quantity q component.valueQuantity,component.valueSampledData\n\
         component-value-reference r>MolecularSequence component.valueReference\n\
         data-absent-reason t dataAbsentReason\n\
-        date d effectiveDateTime,effectivePeriod,effectiveTiming,effectiveInstant\n\
+        date d effectiveDateTime,effectivePeriod,effectiveInstant\n\
         derived-from r>ImagingStudy+DocumentReference+Observation+MolecularSequence+GenomicStudy+ImagingSelection+QuestionnaireResponse derivedFrom\n\
         device r>Device+DeviceMetric =\n\
         encounter r>Encounter =\n\
@@ -2724,7 +2724,7 @@ pub(super) static PROCEDURE: ResourceType = ResourceType {
         based-on r>ServiceRequest+CarePlan basedOn\n\
         category t =\n\
         code t =\n\
-        date d occurrenceDateTime,occurrencePeriod,occurrenceTiming\n\
+        date d occurrenceDateTime,occurrencePeriod\n\
         encounter r>Encounter =\n\
         identifier t =\n\
         instantiates-canonical r>Measure+OperationDefinition+ActivityDefinition+PlanDefinition+Questionnaire instantiatesCanonical\n\
@@ -3089,7 +3089,7 @@ pub(super) static SERVICE_REQUEST: ResourceType = ResourceType {
         instantiates-canonical r>ActivityDefinition+PlanDefinition instantiatesCanonical\n\
         instantiates-uri u instantiatesUri\n\
         intent t =\n\
-        occurrence d occurrenceDateTime,occurrencePeriod,occurrenceTiming\n\
+        occurrence d occurrenceDateTime,occurrencePeriod\n\
         patient r>Patient subject>Patient\n\
         performer r>HealthcareService+Organization+CareTeam+Device+RelatedPerson+PractitionerRole+Practitioner+Patient =\n\
         performer-type t performerType\n\
