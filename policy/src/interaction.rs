@@ -1,6 +1,7 @@
 //! Which letters an interaction needs (SMART App Launch 2.2, "Scopes for requesting FHIR Resources"),
 //! and in which form it is judged.
 
+use crate::json::Json;
 use crate::reason::Reason;
 use crate::scope::Letters;
 use crate::types::{Interaction, Request};
@@ -106,7 +107,19 @@ fn operation(request: &Request<'_>) -> Result<Action, Reason> {
     if matches!(action.form, Form::Search | Form::Everything | Form::Document) && request.body.is_some() {
         return Err(Reason::OperationUnsupported);
     }
+    if action.form == Form::Lookup && request.body.is_some_and(|body| !asks_of(body, request.resource_type)) {
+        return Err(Reason::OperationUnsupported);
+    }
     Ok(action)
+}
+
+/// Whether what is sent along is the parameters of an operation, or the one that is a resource of its type.
+///
+/// SECURITY: anything else could only be meant for something else than a lookup.
+fn asks_of(body: &[u8], resource_type: &str) -> bool {
+    let Ok(json) = Json::parse(body) else { return false };
+    let sent = json.root().get_string("resourceType").ok().flatten();
+    sent.is_some_and(|sent| sent == "Parameters" || sent == resource_type)
 }
 
 /// The parser upstream gives every form its members; a request without them is not judged.

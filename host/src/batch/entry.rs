@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chartgate_model::parse::{ParseLimits, RawRequest, parse};
-use chartgate_model::{DecisionRequest, FhirRequest};
+use chartgate_model::{DecisionRequest, FhirRequest, Interaction, Method};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -125,6 +125,10 @@ impl Entry {
             .map_err(|error| EntryError::at(error.member(), error.kind().to_string()))?;
         if parsed.interaction.is_bundle() {
             return Err(EntryError::Nested);
+        }
+        // SECURITY: servers are known that create whatever is posted in a bundle, and do not look at the URL.
+        if parsed.method == Method::Post && parsed.interaction != Interaction::Create {
+            return Err(EntryError::at("request.method", "posts something else than a resource to be created"));
         }
         // What the answer carries is asked for of the whole bundle.
         let request = FhirRequest { prefer_return: bundle.request.prefer_return, ..parsed };

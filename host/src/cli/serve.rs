@@ -157,6 +157,7 @@ fn state(
         changes: log(format!("{stem}-changes"))?,
         limits: config.limits.clone(),
         gate: Gate::new(&config.limits),
+        proxy_gate: Gate::new(&config.limits),
         metrics: Some(handle),
         binder: Binder::new(&edge),
         edge,

@@ -67,7 +67,7 @@ impl<'a> Members<'a> {
         self
     }
 
-    pub(super) fn only(self, names: &[&str]) -> Self {
+    pub(crate) fn only(self, names: &[&str]) -> Self {
         Self(self.0.into_iter().filter(|(name, _)| names.contains(&name.as_str())).collect())
     }
 }

@@ -148,7 +148,7 @@ pub(super) async fn again(
 }
 
 /// Whether a parameter asks for resources without some of their members.
-pub(super) fn leaves_out(parameter: &Parameter) -> bool {
+fn leaves_out(parameter: &Parameter) -> bool {
     parameter.name == "_elements" || (parameter.name == "_summary" && parameter.value != "false")
 }
 

@@ -54,6 +54,8 @@ pub struct State {
     pub limits: crate::config::Limits,
     /// how much at once, how much a second
     pub gate: Gate,
+    /// the same for bases this host stands in front of: who waits for their servers keeps nobody from a decision
+    pub proxy_gate: Gate,
     /// renders the metrics
     pub metrics: Option<PrometheusHandle>,
 }

@@ -16,6 +16,18 @@ pub(crate) struct Union {
     /// type and id of a resource: its place, and whether it was asked for or came along
     places: HashMap<(String, String), (usize, bool)>,
     bytes: usize,
+    /// rows of all searches together; nothing where one of them does not say
+    total: Option<u64>,
+    begun: Begun,
+}
+
+/// How far the search under way is read.
+#[derive(Default, PartialEq)]
+enum Begun {
+    #[default]
+    Nothing,
+    First,
+    Further,
 }
 
 /// Why they make no answer.
@@ -32,6 +44,7 @@ pub(crate) enum UnionError {
 struct Bundle {
     resource_type: String,
     r#type: String,
+    total: Option<u64>,
     #[serde(default)]
     link: Vec<Link>,
     #[serde(default)]
@@ -64,11 +77,23 @@ struct Search {
 }
 
 impl Union {
+    /// Begin with another search.
+    pub(crate) fn begin(&mut self) {
+        if self.begun == Begun::Nothing {
+            self.total = Some(0);
+        }
+        self.begun = Begun::First;
+    }
+
     /// Take in a page of one search; answers the link to its next, where there is one. `most_bytes` is for all of them.
     pub(crate) fn add(&mut self, page: &[u8], most_bytes: usize) -> Result<Option<String>, UnionError> {
         let bundle: Bundle = serde_json::from_slice(page).map_err(|_| UnionError::NoBundle)?;
         if bundle.resource_type != "Bundle" || bundle.r#type != "searchset" {
             return Err(UnionError::NoBundle);
+        }
+        if self.begun != Begun::Further {
+            self.total = self.total.zip(bundle.total).map(|(all, more)| all.saturating_add(more));
+            self.begun = Begun::Further;
         }
         for raw in bundle.entry {
             let entry: Entry = serde_json::from_str(raw.get()).map_err(|_| UnionError::NoBundle)?;
@@ -104,9 +129,13 @@ impl Union {
         }
     }
 
-    /// One searchset of it all.
-    pub(crate) fn bundle(self) -> Vec<u8> {
-        let mut bundle = json!({ "resourceType": "Bundle", "type": "searchset" }).to_string();
+    /// One searchset of it all, with their number where no row can be found by two of the searches.
+    pub(crate) fn bundle(self, counts: bool) -> Vec<u8> {
+        let mut bundle = match self.total.filter(|_| counts) {
+            Some(total) => json!({ "resourceType": "Bundle", "type": "searchset", "total": total }),
+            None => json!({ "resourceType": "Bundle", "type": "searchset" }),
+        }
+        .to_string();
         if !self.entries.is_empty() {
             let entries: Vec<&str> = self.entries.iter().map(|entry| entry.get()).collect();
             bundle.pop();
@@ -136,7 +165,7 @@ mod tests {
         let mut union = Union::default();
         assert_eq!(union.add(&page(&[("1", "match"), ("2", "include")], Some("n")), 10_000), Ok(Some("n".into())));
         assert_eq!(union.add(&page(&[("2", "match"), ("1", "include"), ("3", "match")], None), 10_000), Ok(None));
-        let bundle: Value = serde_json::from_slice(&union.bundle()).unwrap();
+        let bundle: Value = serde_json::from_slice(&union.bundle(false)).unwrap();
         let told: Vec<_> = bundle["entry"]
             .as_array()
             .unwrap()
@@ -147,10 +176,32 @@ mod tests {
     }
 
     #[test]
+    fn totals_are_added_up_where_every_search_has_one() {
+        let counted = |total: Option<u64>| {
+            let mut bundle = json!({ "resourceType": "Bundle", "type": "searchset" });
+            if let Some(total) = total {
+                bundle["total"] = json!(total);
+            }
+            bundle.to_string().into_bytes()
+        };
+        for (totals, wanted) in [([Some(2), Some(3)], Some(5)), ([Some(2), None], None)] {
+            let mut union = Union::default();
+            for total in totals {
+                union.begin();
+                union.add(&counted(total), 100).unwrap();
+                // A further page says the same number again.
+                union.add(&counted(total), 100).unwrap();
+            }
+            let bundle: Value = serde_json::from_slice(&union.bundle(true)).unwrap();
+            assert_eq!(bundle.get("total").and_then(Value::as_u64), wanted);
+        }
+    }
+
+    #[test]
     fn nothing_found_is_a_bundle_without_entries() {
         let mut union = Union::default();
         assert_eq!(union.add(&page(&[], None), 10), Ok(None));
-        assert_eq!(union.bundle(), br#"{"resourceType":"Bundle","type":"searchset"}"#);
+        assert_eq!(union.bundle(false), br#"{"resourceType":"Bundle","type":"searchset"}"#);
     }
 
     #[test]

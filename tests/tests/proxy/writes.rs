@@ -132,6 +132,81 @@ fn conditional_writes(front: &Front) {
     assert!(front.server.search("/Observation?identifier=urn:example:w|c1").matches.is_empty());
 }
 
+/// What has to be there, and what must not be (RFC 9110, section 13.1).
+fn preconditions(front: &Front) {
+    let _turn = front.turn();
+    put(front, &observation("q1", "p1"));
+    put(front, &observation("q2", "p2"));
+    let put = |id: &str, headers: &[(&str, &str)]| {
+        front.send("patient", "PUT", &format!("/Observation/{id}"), headers, &observation(id, "p1").to_string())
+    };
+    let none = [("if-none-match", "*")];
+    let before = version(front, "/Observation/q1");
+    is_outcome(&put("q1", &none), 412);
+    assert_eq!(version(front, "/Observation/q1"), before);
+    is_outcome(&put("q1", &[("if-none-match", "W/\"7\"")]), 400);
+    assert_eq!(put("q3", &none).status, 201);
+    // Hidden and absent are one to who wants some version of it.
+    let some = [("if-match", "W/\"1\"")];
+    let (hidden, absent) = (put("q2", &some), put("q4", &some));
+    assert_eq!((hidden.status, &hidden.text), (404, &absent.text));
+    assert_eq!(absent.status, 404);
+    let current = version(front, "/Observation/q1");
+    let either = format!("W/\"0\", W/\"{current}\"");
+    assert_eq!(put("q1", &[("if-match", &either)]).status, 200);
+    let any = put("q1", &[("if-match", "*")]);
+    assert_eq!(any.status, 200, "{}", any.text);
+
+    // In a batch each entry fails for itself.
+    let mut stale = entry("PUT", "Observation/q1", Some(observation("q1", "p1")));
+    stale["request"]["ifMatch"] = json!("W/\"77\"");
+    let mut there = entry("PUT", "Observation/q3", Some(observation("q3", "p1")));
+    there["request"]["ifNoneMatch"] = json!("*");
+    let rest = [
+        entry("GET", "Observation/q1", None),
+        entry("PUT", &format!("Observation/{}", "a".repeat(80)), Some(observation("q1", "p1"))),
+        entry("DELETE", "Observation/..", None),
+    ];
+    let entries: Vec<Value> = [stale.clone(), there].into_iter().chain(rest).collect();
+    let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": entries });
+    let answer = front.send("patient", "POST", "/", &[], &batch.to_string());
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(statuses(&answer.json()), ["412", "412", "200", "403", "403"], "{}", answer.text);
+    let transaction = json!({ "resourceType": "Bundle", "type": "transaction", "entry": [stale] });
+    is_outcome(&front.send("patient", "POST", "/", &[], &transaction.to_string()), 412);
+    let twice = json!({ "resourceType": "Bundle", "type": "batch", "entry": [
+        entry("PUT", "Observation/q1", Some(observation("q1", "p1"))), entry("DELETE", "Observation/q1", None) ] });
+    is_outcome(&front.send("patient", "POST", "/", &[], &twice.to_string()), 400);
+}
+
+fn statuses(bundle: &Value) -> Vec<String> {
+    let entries = bundle["entry"].as_array().unwrap();
+    let status = |entry: &Value| entry["response"]["status"].as_str().unwrap_or("200").chars().take(3).collect();
+    entries.iter().map(status).collect()
+}
+
+/// Some servers create whatever is posted in a bundle, and do not look at the URL.
+fn posts_in_bundles(front: &Front) {
+    let _turn = front.turn();
+    let before = front.server.search("/Observation?patient=p2").matches.len();
+    for url in
+        ["ValueSet/$expand", "ValueSet/x/$expand", "CodeSystem/$lookup", "Observation/$validate", "Observation/_search"]
+    {
+        for kind in ["batch", "transaction"] {
+            let entries = [entry("POST", url, Some(observation("x", "p2")))];
+            let bundle = json!({ "resourceType": "Bundle", "type": kind, "entry": entries });
+            let answer = front.send("patient", "POST", "/", &[], &bundle.to_string());
+            match kind {
+                "batch" => assert_eq!(statuses(&answer.json()), ["403"], "{url}: {}", answer.text),
+                _ => is_outcome(&answer, 403),
+            }
+        }
+    }
+    let alone = front.send("patient", "POST", "/ValueSet/$expand", &[], &observation("x", "p2").to_string());
+    assert!((400..500).contains(&alone.status), "{}", alone.text);
+    assert_eq!(front.server.search("/Observation?patient=p2").matches.len(), before);
+}
+
 fn entry(method: &str, url: &str, resource: Option<Value>) -> Value {
     let mut entry = json!({ "request": { "method": method, "url": url } });
     if let Some(resource) = resource {
@@ -144,6 +219,7 @@ fn bundles(front: &Front) {
     let _turn = front.turn();
     put(front, &observation("b1", "p1"));
     put(front, &observation("b2", "p2"));
+    put(front, &observation("b3", "p2"));
     let mut changed = observation("b1", "p1");
     changed["valueQuantity"]["value"] = json!(2.25);
     let entries = json!([
@@ -153,7 +229,7 @@ fn bundles(front: &Front) {
         entry("PUT", "Observation/b2", Some(observation("b2", "p1"))),
         entry("GET", "Observation?patient=p1&category=laboratory", None),
         entry("GET", "Observation?category=laboratory", None),
-        entry("DELETE", "Observation/b2", None),
+        entry("DELETE", "Observation/b3", None),
         entry("GET", "Observation/absent", None),
     ]);
     let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": entries });
@@ -254,6 +330,9 @@ fn pages(front: &Front) {
     let next = chartgate_tests::servers::link(&first, "next").unwrap();
     let path = next.strip_prefix(front.clinic.base()).unwrap();
     assert_eq!(front.get("provider", path).status, 200);
+    // Wishes for less are left unheard, so that all of it can be judged: on every page.
+    let less = front.search("provider", "/Condition?_count=2&_elements=code").unwrap();
+    assert_eq!(less.matches, front.search("provider", "/Condition?_count=2").unwrap().matches);
     // Somebody else's page, one that is none, and one without a token.
     is_outcome(&front.get("patient", path), 410);
     is_outcome(&front.get("provider", "/_page/none"), 410);
@@ -273,6 +352,19 @@ fn odds(front: &Front) {
     let get = |path: &str, headers: &[(&str, &str)]| front.send("patient", "GET", path, headers, "");
     is_outcome(&get("/Patient/p1", &[("accept", "application/fhir+xml")]), 406);
     is_outcome(&get("/Patient/p1?_format=xml", &[]), 400);
+    assert_eq!(get("/Patient/p1", &[("x-client", "Jos\u{e9}")]).status, 200);
+    assert_eq!(get("/Observation", &[("prefer", "handling=lenient, respond-async")]).status, 200);
+    let basic = Client::new().send(
+        "GET",
+        front.clinic.host.public,
+        "/fhir/Patient/p1",
+        &[("authorization", "Basic Zm9vOmJhcg==")],
+        "",
+    );
+    is_outcome(&basic, 401);
+    assert!(basic.header("www-authenticate").starts_with("Bearer"));
+    let meta = get("/Patient/p1/$meta", &[]);
+    assert!(matches!(meta.status, 200 | 400 | 404 | 501), "{}", meta.text);
     is_outcome(&get("/Patient/p1", &[("x-http-method-override", "DELETE")]), 400);
     is_outcome(&get("/Patient/p1", &[("X-HTTP-Method", "DELETE")]), 400);
     for path in ["/Patient//p1", "/Patient/%70%31", "/Patient/p1;x", "/Binary/b", "/$export", "/nonsense"] {
@@ -324,4 +416,4 @@ macro_rules! on_each {
         mod on_hapi { $(#[test] fn $name() { super::$name(super::hapi()); })* }
     };
 }
-on_each!(writes, conditional_writes, bundles, histories, everything, pages, odds);
+on_each!(writes, conditional_writes, preconditions, posts_in_bundles, bundles, histories, everything, pages, odds);

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use axum::http::{HeaderName, StatusCode, header};
 use chartgate_model::{DecisionRequest, FhirRequest, Interaction, strict};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::exchange::{Incoming, Outgoing, Refused, opaque, outward};
+use super::exchange::{Incoming, Outgoing, Refused, names_version, other_version, outward, whole};
 use super::one::{if_match, preference};
 use super::{FACE, Proxy};
 use crate::batch::{self, BATCH_ENTRIES, BundleAnswer, EntryAnswer, Whole};
@@ -21,11 +21,14 @@ use crate::http::filter::{Given, Judge, responses};
 use crate::http::judge::judge_bundle;
 use crate::http::wire::{DEPTH_MAX, Denial, RequestBody, put_stored};
 use crate::proxy::Outward;
+use crate::store::validate::is_id;
 
 /// What this host can carry out of an entry: one entry stays one.
 const OBLIGATIONS: [&str; 5] = ["search-narrowing", "response-filter", "if-match", "return-minimal", BATCH_ENTRIES];
 /// Resources that are fetched at once.
 const FETCHED_AT_ONCE: usize = 8;
+/// Members of an entry's request (FHIR R4, Bundle).
+const OF_REQUEST: [&str; 6] = ["method", "url", "ifMatch", "ifNoneMatch", "ifNoneExist", "ifModifiedSince"];
 
 #[derive(Deserialize)]
 struct Sent<'a> {
@@ -93,8 +96,8 @@ impl Proxy<'_> {
             let own = serde_json::from_str::<Entry>(raw.get()).ok().and_then(|entry| entry.request);
             let (Some((answer, fhir)), Some(own)) = (permitted(entry), own) else { continue };
             if own.method == "GET" {
-                let url = format!("/{}", self.below(&own.url));
-                let headers = asked.headers.clone();
+                let url = whole(&format!("/{}", self.below(&own.url)));
+                let headers = asked.headers_again();
                 let asked = RequestBody { method: own.method, url: url.clone(), headers, body: None };
                 let decided = batch::request_of(request, fhir);
                 pages.insert(at, (url, Bound::of(&self.caller.name, &answer.release.digest, asked, &decided)));
@@ -141,20 +144,25 @@ impl Proxy<'_> {
         }
         let mut keys: Vec<String> = sent.entry.iter().filter_map(|raw| self.target(raw)).collect();
         keys.sort_unstable();
-        keys.dedup();
+        // SECURITY: the second would be judged by what was there before the first (FHIR R4, RESTful API, "Transaction").
+        if keys.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
+            return Err(Refused::told(StatusCode::BAD_REQUEST, "invalid", "a resource is written twice in the bundle"));
+        }
         let fetch = |key: String| async move {
             let outward = Outward { method: "GET".into(), url: format!("/{key}"), ..outward() };
-            let answered = self.send(outward).await?;
-            match answered.status {
-                200 => Ok((key, Some(answered.body))),
-                404 | 410 => Ok((key, None)),
-                status => Err(Refused::upstream(status)),
+            match self.send(outward).await {
+                Ok(answered) if answered.status == 200 => Some((key, Some(answered.body))),
+                Ok(answered) if matches!(answered.status, 404 | 410) => Some((key, None)),
+                // What cannot be had is not there to be judged: its entry is denied, and no other.
+                Ok(_) | Err(_) => None,
             }
         };
-        let fetched: Vec<(String, Option<Vec<u8>>)> =
-            futures_util::stream::iter(keys).map(fetch).buffered(FETCHED_AT_ONCE).try_collect().await?;
-        for (key, content) in fetched {
-            put_stored(request, &key, content).map_err(|_| Refused::garbled())?;
+        let fetched: Vec<Option<(String, Option<Vec<u8>>)>> =
+            futures_util::stream::iter(keys).map(fetch).buffered(FETCHED_AT_ONCE).collect().await;
+        for (key, content) in fetched.into_iter().flatten() {
+            if let Err(problem) = put_stored(request, &key, content) {
+                tracing::warn!(detail = %problem.detail, "a stored resource cannot be read");
+            }
         }
         Ok(())
     }
@@ -167,9 +175,8 @@ impl Proxy<'_> {
         }
         let below = self.below(&request.url);
         let (kind, id) = below.split_once('/')?;
-        let plain =
-            |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
-        (plain(kind) && plain(id)).then(|| below.to_owned())
+        let typed = kind.starts_with(|c: char| c.is_ascii_uppercase()) && kind.bytes().all(|b| b.is_ascii_alphabetic());
+        (typed && is_id(id)).then(|| below.to_owned())
     }
 
     /// Send on what is permitted; answers a bundle with one answer for each entry of the request.
@@ -184,12 +191,17 @@ impl Proxy<'_> {
         let mut outgoing = Vec::new();
         for (raw, entry) in sent.entry.iter().zip(&decided.entries) {
             outgoing.push(match permitted(entry) {
-                Some((answer, fhir)) => Some(self.entry(raw, answer, fhir)?),
-                None => None,
+                Some((answer, fhir)) => self.entry(raw, answer, fhir, request)?,
+                None => Onward::Denied,
             });
         }
+        if request.request.interaction == Interaction::Transaction
+            && outgoing.iter().any(|one| matches!(one, Onward::OtherVersion))
+        {
+            return Err(other_version());
+        }
         let kind = if request.request.interaction == Interaction::Transaction { "transaction" } else { "batch" };
-        let entries: Vec<&str> = outgoing.iter().flatten().map(String::as_str).collect();
+        let entries: Vec<&str> = outgoing.iter().filter_map(Onward::text).collect();
         let mut answers = Vec::new();
         if !entries.is_empty() {
             let bundle =
@@ -200,9 +212,12 @@ impl Proxy<'_> {
             return Err(Refused::garbled());
         }
         let mut answers = answers.into_iter();
-        let nothing = || "{}".to_owned();
-        let all: Vec<String> =
-            outgoing.iter().map(|sent| sent.as_ref().and_then(|_| answers.next()).unwrap_or_else(nothing)).collect();
+        let answer = |one: &Onward| match one {
+            Onward::Entry(_) => answers.next().unwrap_or_else(|| "{}".to_owned()),
+            Onward::OtherVersion => r#"{"response":{"status":"412 Precondition Failed"}}"#.to_owned(),
+            Onward::Denied => "{}".to_owned(),
+        };
+        let all: Vec<String> = outgoing.iter().map(answer).collect();
         Ok(format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}-response\",\"entry\":[{}]}}", all.join(",")))
     }
 
@@ -230,10 +245,23 @@ impl Proxy<'_> {
     }
 
     /// An entry as its decision says; its resource stays the bytes that were judged.
-    fn entry(&self, raw: &RawValue, answer: &Answer, fhir: &FhirRequest) -> Result<String, Refused> {
-        let entry = Members::read(raw, "entry").map_err(|_| malformed())?;
+    ///
+    /// SECURITY: nothing is sent on that was not looked at: of an entry and its request only the members known here.
+    fn entry(
+        &self,
+        raw: &RawValue,
+        answer: &Answer,
+        fhir: &FhirRequest,
+        bundle: &DecisionRequest,
+    ) -> Result<Onward, Refused> {
+        let entry = Members::read(raw, "entry").map_err(|_| malformed())?.only(&["fullUrl", "resource", "request"]);
         let request = entry.get("request").ok_or_else(malformed)?;
         let mut request: BTreeMap<String, Value> = serde_json::from_str(request.get()).map_err(|_| malformed())?;
+        request.retain(|name, _| OF_REQUEST.contains(&name.as_str()));
+        let text = |request: &BTreeMap<String, Value>, name: &str| {
+            request.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let method = text(&request, "method");
         let Verdict::Permit(permit) = &answer.verdict else { return Err(Refused::garbled()) };
         if let Some(obligation) = permit.obligations().iter().find(|one| one.rewrites()) {
             let requests = obligation.requests(fhir).ok_or_else(Refused::garbled)?;
@@ -243,26 +271,55 @@ impl Proxy<'_> {
                 None => request.insert("url".into(), json!(one.url.trim_start_matches('/'))),
             };
         }
+        if request.contains_key("ifNoneExist") {
+            let criteria = self.own_criteria(&text(&request, "ifNoneExist"));
+            request.insert("ifNoneExist".into(), json!(criteria));
+        }
         if let Some(version) = if_match(answer)? {
-            let tag = format!("W/\"{version}\"");
-            let wanted = request
-                .insert("ifMatch".into(), json!(tag))
-                .and_then(|wanted| wanted.as_str().map(|tag| opaque(tag).to_owned()));
+            let wanted = request.insert("ifMatch".into(), json!(format!("W/\"{version}\"")));
             // SECURITY: of another version nothing was judged, whether or not it is the current one by then.
-            if wanted.is_some_and(|wanted| wanted != version) {
-                let text = "a resource is not of the version that `ifMatch` names";
-                return Err(Refused::told(StatusCode::PRECONDITION_FAILED, "conflict", text));
+            if wanted.as_ref().and_then(Value::as_str).is_some_and(|wanted| !names_version(wanted, &version)) {
+                return Ok(Onward::OtherVersion);
             }
         }
-        // What the app has already does not count here: the answer is looked into in any case.
-        request.remove("ifNoneMatch");
-        request.remove("ifModifiedSince");
-        let url = request.get("url").and_then(Value::as_str).unwrap_or_default();
+        let reads = matches!(method.as_str(), "GET" | "HEAD");
+        if reads {
+            // What the app has already does not count: the answer is looked into in any case.
+            request.remove("ifNoneMatch");
+            request.remove("ifModifiedSince");
+        } else if request.contains_key("ifNoneMatch") {
+            let key = fhir.id.as_ref().map(|id| format!("{}/{id}", fhir.resource_type));
+            let is_there = bundle.stored.iter().any(|one| Some(&one.key) == key.as_ref() && one.content.is_some());
+            if is_there || text(&request, "ifNoneMatch") != "*" {
+                return Ok(Onward::OtherVersion);
+            }
+        }
         // Not every server knows itself by its whole address here.
-        let url = self.at.own_query(self.below(url));
+        let url = self.at.own_query(&whole(self.below(&text(&request, "url"))));
         request.insert("url".into(), json!(url));
         let request = serde_json::value::to_raw_value(&request).map_err(|_| malformed())?;
-        serde_json::to_string(&entry.with("request", Some(&request))).map_err(|_| malformed())
+        let entry = entry.with("request", Some(&request));
+        let entry = if reads || method == "DELETE" { entry.with("resource", None) } else { entry };
+        Ok(Onward::Entry(serde_json::to_string(&entry).map_err(|_| malformed())?))
+    }
+}
+
+/// What becomes of an entry.
+enum Onward {
+    /// it is sent on like this
+    Entry(String),
+    /// it is not permitted
+    Denied,
+    /// it is permitted, and wants to write another version than there is
+    OtherVersion,
+}
+
+impl Onward {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Entry(text) => Some(text),
+            Self::Denied | Self::OtherVersion => None,
+        }
     }
 }
 

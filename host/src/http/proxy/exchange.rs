@@ -12,6 +12,8 @@ use crate::http::problem::Problem;
 use crate::http::wire::Denial;
 use crate::proxy::{Answered, Outward, UpstreamError};
 
+/// The form of a search.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 /// The media type of every answer.
 const FHIR_JSON: &str = "application/fhir+json";
 /// Headers of a connection, not of a request (RFC 9110, section 7.6.1); the body came whole by now. Cookies are nothing
@@ -68,6 +70,15 @@ impl Incoming {
         let if_match = headers.remove("if-match");
         let taken = REVALIDATION.iter().filter_map(|name| headers.remove_entry(*name));
         let revalidation = taken.collect();
+        if let Some(wishes) = headers.remove("prefer") {
+            headers.extend(kept_wishes(&wishes).map(|wishes| ("prefer".to_owned(), wishes)));
+        }
+        let url = whole(&url);
+        let is_form = headers.get("content-type").is_some_and(|media| media.starts_with(FORM));
+        let body = match std::str::from_utf8(&body) {
+            Ok(form) if is_form => whole(&format!("?{form}")).trim_start_matches('?').as_bytes().to_vec(),
+            _ => body,
+        };
         if !body.is_empty() && std::str::from_utf8(&body).is_err() {
             return Err(Refused::told(StatusCode::BAD_REQUEST, "invalid", "the body is not UTF-8"));
         }
@@ -123,12 +134,71 @@ impl Incoming {
 
     /// Whether the app wants to write another version than this (FHIR R4, RESTful API, "Managing Resource Contention").
     pub(super) fn is_about_another_version(&self, version: Option<&str>) -> bool {
-        self.if_match.as_deref().is_some_and(|tag| tag.trim() != "*" && version != Some(opaque(tag.trim())))
+        self.if_match.as_deref().is_some_and(|tags| !version.is_some_and(|version| names_version(tags, version)))
+    }
+
+    /// Whether the app wants to write some version that is there.
+    pub(super) fn wants_one(&self) -> bool {
+        self.if_match.is_some()
+    }
+
+    /// What a write has to find nothing of (RFC 9110, section 13.1.2): `*`, and nothing else is taken.
+    pub(super) fn if_none_match(&self) -> Result<bool, Refused> {
+        match self.revalidation.get("if-none-match").map(|tags| tags.trim()) {
+            None => Ok(false),
+            Some("*") => Ok(true),
+            Some(_) => {
+                Err(Refused::told(StatusCode::BAD_REQUEST, "invalid", "`If-None-Match` of a write can only be `*`"))
+            }
+        }
+    }
+
+    /// The headers by which a request is decided again.
+    pub(super) fn headers_again(&self) -> BTreeMap<String, String> {
+        let kept = |name: &&str| self.headers.get_key_value(*name);
+        ["accept", "content-type", "prefer"].iter().filter_map(kept).map(|(k, v)| (k.clone(), v.clone())).collect()
     }
 }
 
+/// Whether one of these entity tags names a version; `*` names each.
+pub(super) fn names_version(tags: &str, version: &str) -> bool {
+    tags.split(',').map(str::trim).any(|tag| tag == "*" || opaque(tag) == version)
+}
+
+pub(super) fn other_version() -> Refused {
+    let text = "the resource is not of the version that the request names";
+    Refused::told(StatusCode::PRECONDITION_FAILED, "conflict", text)
+}
+
+/// The same path and query without wishes to leave members out: no server has to do so, and what is not whole cannot be
+/// judged (FHIR R4, Search, `_elements`, `_summary`). A count has no members.
+pub(super) fn whole(url: &str) -> String {
+    let Some((path, query)) = url.split_once('?') else { return url.to_owned() };
+    let stays = |pair: &&str| {
+        let read = url::form_urlencoded::parse(pair.as_bytes()).next();
+        let Some((name, value)) = read else { return true };
+        name != "_elements" && (name != "_summary" || matches!(&*value, "count" | "false"))
+    };
+    let kept: Vec<&str> = query.split('&').filter(stays).collect();
+    if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) }
+}
+
+/// The preferences that count here: how a server is to handle a search is said by this host.
+fn kept_wishes(wishes: &str) -> Option<String> {
+    let dropped = |wish: &str| {
+        let name = wish.split(['=', ';']).next().unwrap_or_default().trim();
+        name.eq_ignore_ascii_case("handling") || name.eq_ignore_ascii_case("respond-async")
+    };
+    // Where a comma may stand in quotes, nothing is taken apart.
+    if wishes.contains('"') {
+        return Some(wishes.to_owned());
+    }
+    let kept: Vec<&str> = wishes.split(',').map(str::trim).filter(|wish| !dropped(wish)).collect();
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
 /// An entity tag without its quotes and its weakness.
-pub(super) fn opaque(tag: &str) -> &str {
+fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
 }
 
@@ -216,6 +286,9 @@ fn status_of(status: u16) -> StatusCode {
 
 /// What is wrong with a request, in FHIR's words.
 fn of_problem(problem: &Problem) -> Outgoing {
+    if problem.member.as_deref() == Some("request.headers.authorization") {
+        return Outgoing::refused(Refused::Denied(Box::new(Denial::without_token()), None));
+    }
     let (status, code) = match (problem.member.as_deref(), status_of(problem.status)) {
         (Some("request.headers.accept"), _) => (StatusCode::NOT_ACCEPTABLE, "not-supported"),
         (Some("request.headers.content-type" | "request.headers.content-encoding"), _) => {

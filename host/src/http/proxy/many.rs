@@ -2,25 +2,22 @@
 
 use axum::http::{StatusCode, header};
 use chartgate_model::parse::{RawRequest, RenderedRequest, check_page};
-use chartgate_model::{DecisionRequest, strict};
+use chartgate_model::{DecisionRequest, Interaction, strict};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::exchange::{Incoming, Outgoing, Refused, outward, strictly};
+use super::exchange::{FORM, Incoming, Outgoing, Refused, outward, strictly};
 use super::pages::Page;
 use super::{FACE, PAGE, Permitted, Proxy};
 use crate::decide::{Answer, Verdict};
 use crate::filter::RESPONSE_FILTER;
 use crate::filter::bundle::Members;
 use crate::http::binding::Bound;
-use crate::http::decide::leaves_out;
 use crate::http::filter::{FilterAnswer, Given, Judge, filtered};
 use crate::http::wire::{DEPTH_MAX, RequestBody};
 use crate::proxy::{Answered, Outward, Union, UnionError};
 use crate::smart::secret::Secret;
 
-/// The form of a search.
-const FORM: &str = "application/x-www-form-urlencoded";
 /// Pages of one of the searches that are united.
 const UNION_PAGES_MAX: usize = 100;
 
@@ -40,7 +37,11 @@ impl Proxy<'_> {
         let Permitted { asked, request, answer, .. } = &permitted;
         let answered = match rewritten(answer, request)? {
             None => self.send(self.as_it_came(asked, request)).await?,
-            Some(requests) if answer.obliges("search-union") => self.united(&requests).await?,
+            Some(requests) if answer.obliges("search-union") => {
+                // Of types that are searched one by one no row is counted twice.
+                let counts = request.request.interaction == Interaction::SearchSystem;
+                self.united(&requests, counts).await?
+            }
             Some(requests) => match requests.as_slice() {
                 [one] => self.send(self.as_rendered(one)).await?,
                 _ => return Err(Refused::garbled()),
@@ -62,7 +63,7 @@ impl Proxy<'_> {
     /// What of an answer may leave, its links made ours.
     ///
     /// SECURITY: a server may leave out a parameter it does not know, and with it what confined the search. So each row
-    /// is judged, whether or not the permit asks for it; but rows without all of their members, which cannot be.
+    /// is judged, whether or not the permit asks for it.
     pub(super) async fn leaving(&self, page: &Leaving<'_>, answered: Answered) -> Result<Outgoing, Refused> {
         if answered.body.is_empty() && !page.obliged {
             return Ok(Outgoing::json(StatusCode::OK, Vec::new()));
@@ -73,9 +74,8 @@ impl Proxy<'_> {
         let raw = RawValue::from_string(text).map_err(|_| Refused::garbled())?;
         let members = Members::read(&raw, "").map_err(|_| Refused::garbled())?;
         let is_bundle = members.text("resourceType").as_deref() == Some("Bundle");
-        let is_whole = !page.request.request.parameters.iter().any(leaves_out);
         let total = members.get("total").filter(|_| !page.obliged);
-        let (kept, total) = if page.obliged || (is_bundle && is_whole) {
+        let (kept, total) = if page.obliged || is_bundle {
             let given = if is_bundle { Given::Bundle(raw.clone()) } else { Given::Resource(raw.clone()) };
             let (kept, removed) = self.filtered(page, &given).await?;
             // A number that counts what is gone tells of it.
@@ -135,9 +135,10 @@ impl Proxy<'_> {
     }
 
     /// Run several searches to their ends, and make one answer of them.
-    async fn united(&self, requests: &[RenderedRequest]) -> Result<Answered, Refused> {
+    async fn united(&self, requests: &[RenderedRequest], counts: bool) -> Result<Answered, Refused> {
         let mut union = Union::default();
         for request in requests {
+            union.begin();
             let mut next = Some(self.as_rendered(request));
             for _ in 0..UNION_PAGES_MAX {
                 let Some(page) = next.take() else { break };
@@ -157,7 +158,7 @@ impl Proxy<'_> {
                 return Err(too_costly());
             }
         }
-        Ok(Answered { status: 200, body: union.bundle(), ..Answered::default() })
+        Ok(Answered { status: 200, body: union.bundle(counts), ..Answered::default() })
     }
 
     /// The path and query at the server of a link it gave, for the answer to a request of ours.
@@ -224,7 +225,7 @@ fn asked_again(asked: &Incoming) -> RequestBody {
     RequestBody {
         method: asked.method.clone(),
         url: asked.url.clone(),
-        headers: asked.headers.clone(),
+        headers: asked.headers_again(),
         body: asked.text().filter(|text| !text.is_empty()).and_then(|text| serde_json::value::to_raw_value(text).ok()),
     }
 }

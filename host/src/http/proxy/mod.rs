@@ -12,6 +12,7 @@ mod pages;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -38,6 +39,8 @@ pub use pages::Pages;
 const FACE: &str = "proxy";
 /// What this host can carry out, of a single request.
 const OBLIGATIONS: [&str; 5] = ["search-narrowing", "search-union", "response-filter", "if-match", "return-minimal"];
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
 /// Resources that one decision may turn on.
 const STORED_MAX: usize = 20;
 /// How often more of them may be asked for.
@@ -81,14 +84,19 @@ fn of_base(proxied: &Arc<Proxied>) -> Router<Arc<State>> {
 
 async fn serve(state: &State, at: &Proxied, method: Method, uri: Uri, headers: &HeaderMap, body: Body) -> Response {
     let path = uri.path().strip_prefix(at.path.as_str()).unwrap_or_default();
+    // SECURITY: nobody who does not say who they are has a body read.
+    if !headers.contains_key(header::AUTHORIZATION) && path != "/metadata" {
+        return Outgoing::refused(Refused::Denied(Box::new(Denial::without_token()), None)).into_response();
+    }
     let url = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
     let most = if matches!(path, "" | "/") { state.limits.bundle_bytes } else { state.limits.body_bytes };
-    let asked = match axum::body::to_bytes(body, most).await {
-        Ok(body) => Incoming::of(method.as_str(), url, headers, body.to_vec()),
-        Err(_) => Err(Refused::told(
+    let asked = match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, most)).await {
+        Ok(Ok(body)) => Incoming::of(method.as_str(), url, headers, body.to_vec()),
+        Err(_) => Err(Refused::told(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time")),
+        Ok(Err(_)) => Err(Refused::told(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too-long",
             format!("the body is longer than {most} bytes, or ended early"),
@@ -129,7 +137,7 @@ struct Permitted<'r> {
 
 impl Proxy<'_> {
     async fn walk(&self, asked: &Incoming) -> Result<Outgoing, Refused> {
-        let _place = self.state.gate.enter(&self.caller.name)?;
+        let _place = self.state.proxy_gate.enter(&self.caller.name)?;
         let path = asked.path();
         if path == "/metadata" && matches!(asked.method.as_str(), "GET" | "HEAD") {
             return self.metadata(asked).await;
@@ -295,11 +303,12 @@ impl Proxy<'_> {
 
 /// The resource that a request is decided by, by its key.
 fn turns_on(request: &DecisionRequest) -> Option<String> {
-    use Interaction::{Delete, Patch, Read, Update, Vread};
+    use Interaction::{Delete, Operation, Patch, Read, Update, Vread};
     let fhir = &request.request;
     let id = fhir.id.as_ref()?;
     match (fhir.interaction, &fhir.version) {
         (Vread, Some(version)) => Some(format!("{}/{id}/_history/{version}", fhir.resource_type)),
+        (Operation, _) if fhir.operation.as_deref() == Some("meta") => Some(format!("{}/{id}", fhir.resource_type)),
         (Read | Update | Patch | Delete, _) => Some(format!("{}/{id}", fhir.resource_type)),
         _ => None,
     }
@@ -309,7 +318,14 @@ fn turns_on(request: &DecisionRequest) -> Option<String> {
 fn headers_of(headers: &HeaderMap) -> Result<BTreeMap<String, String>, Refused> {
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in headers {
-        let value = value.to_str().map_err(|_| Refused::header(name, "is not text"))?;
+        let text = value.to_str().ok().filter(|text| !text.chars().any(char::is_control));
+        let counts = exchange::COUNTS_ONCE.contains(&name.as_str()) || matches!(name.as_str(), "accept" | "prefer");
+        let value = match text {
+            Some(text) => text,
+            None if counts => return Err(Refused::header(name, "is not text")),
+            // It says nothing that anybody here would read.
+            None => continue,
+        };
         match all.get_mut(name.as_str()) {
             // Lists may come in pieces (RFC 9110, section 5.2).
             Some(before) if *name == header::ACCEPT || name.as_str() == "prefer" => {

@@ -5,7 +5,7 @@ use chartgate_model::parse::RenderedRequest;
 use chartgate_model::{Interaction, ReturnPreference};
 use serde::Deserialize;
 
-use super::exchange::{Outgoing, Refused, outward};
+use super::exchange::{Outgoing, Refused, other_version, outward};
 use super::{Permitted, Proxy};
 use crate::decide::{Answer, Verdict};
 use crate::proxy::{Answered, Outward};
@@ -34,11 +34,22 @@ impl Proxy<'_> {
         let Permitted { asked, request, answer, fetched } = &permitted;
         let version = if_match(answer)?;
         let current = version.clone().or_else(|| version_of(fetched.as_ref()));
-        if asked.is_about_another_version(current.as_deref()) {
-            let text = "the resource is not of the version that `If-Match` names";
-            return Err(Refused::told(StatusCode::PRECONDITION_FAILED, "conflict", text));
+        let is_there = fetched.as_ref().is_some_and(|fetched| fetched.status == 200);
+        // SECURITY: what is hidden is a 404 whatever the request wants of it, and so is what is absent.
+        if asked.wants_one() && !is_there {
+            return Err(Refused::upstream(404));
+        }
+        let wants_none = asked.if_none_match()?;
+        if asked.is_about_another_version(current.as_deref()) || (wants_none && is_there) {
+            return Err(other_version());
         }
         let mut outward = self.outward_write(&permitted)?;
+        // What was judged as not there has to be so still.
+        if wants_none
+            || (request.request.interaction == Interaction::Update && request.request.id.is_some() && !is_there)
+        {
+            outward.headers.push((header::IF_NONE_MATCH, "*".into()));
+        }
         if let Some(version) = version {
             outward.headers.push((header::IF_MATCH, format!("W/\"{version}\"")));
         }
@@ -83,7 +94,7 @@ impl Proxy<'_> {
         Ok(outward)
     }
 
-    fn own_criteria(&self, criteria: &str) -> String {
+    pub(super) fn own_criteria(&self, criteria: &str) -> String {
         let query = self.at.own_query(&format!("?{criteria}"));
         query.trim_start_matches('?').to_owned()
     }
