@@ -39,14 +39,22 @@ fn of_patient(at: usize) -> Vec<Value> {
         json!({ "resourceType": "CareTeam", "id": format!("ct-{id}"), "status": "active", "subject": subject,
             "participant": [{ "member": reference("Practitioner/dr1") }] }),
         json!({ "resourceType": "Device", "id": format!("dev-{id}"), "status": "active", "patient": subject }),
-        json!({ "resourceType": "Provenance", "id": format!("prov-{id}"), "recorded": "2026-01-05T10:00:00Z",
-            "target": [reference(&format!("Observation/lab-{id}"))], "agent": [{ "who": reference("Practitioner/dr1") }] }),
         json!({ "resourceType": "Encounter", "id": format!("enc-{id}"), "status": "finished", "subject": subject,
             "class": { "system": SECURITY, "code": "AMB" }, "period": { "start": "2026-01-05", "end": "2026-01-05" },
             "participant": [{ "individual": reference("Practitioner/dr2") }], "location": [{ "location": reference("Location/loc1") }] }),
         json!({ "resourceType": "Appointment", "id": format!("app-{id}"), "status": "booked",
             "participant": [{ "actor": subject, "status": "accepted" }, { "actor": reference("Practitioner/dr1"), "status": "accepted" }] }),
     ]
+}
+
+/// What apps may not write and speaks of what they wrote: some servers find only what pointed at something when it came.
+pub fn provenances() -> Vec<Value> {
+    let of = |at: usize| {
+        let id = format!("p{at}");
+        json!({ "resourceType": "Provenance", "id": format!("prov-{id}"), "recorded": "2026-01-05T10:00:00Z",
+            "target": [reference(&format!("Observation/lab-{id}"))], "agent": [{ "who": reference("Practitioner/dr1") }] })
+    };
+    (1..=PATIENTS).map(of).collect()
 }
 
 /// What apps may write, of one patient.
@@ -122,7 +130,7 @@ pub fn written(at: usize) -> Vec<Value> {
 
 /// Everything there is, of everybody.
 pub fn all() -> Vec<Value> {
-    given().into_iter().chain((1..=PATIENTS).flat_map(written)).collect()
+    given().into_iter().chain((1..=PATIENTS).flat_map(written)).chain(provenances()).collect()
 }
 
 /// A transaction that puts resources where they belong.

@@ -76,6 +76,7 @@ impl Front {
                 front.send("loader", "POST", "/", &[], &records::transaction(&records::written(at)).to_string());
             assert_eq!(answer.status, 200, "{}", answer.text);
         }
+        front.server.load(&records::provenances());
         front
     }
 
