@@ -97,7 +97,9 @@ pub(super) fn requests(
     }
     let entries: Vec<Result<Entry, EntryError>> =
         body.entry.iter().map(|raw| Entry::read(raw, bundle, limits)).collect();
-    let names = Names::of(&entries, &bundle.base.url);
+    // In a batch no entry knows of another.
+    let resolves = bundle.request.interaction == Interaction::Transaction;
+    let names = Names::of(&entries, &bundle.base.url, resolves);
     Some(entries.into_iter().map(|entry| entry.and_then(|entry| names.resolve(entry))).collect())
 }
 
@@ -170,11 +172,13 @@ struct Names<'b> {
 }
 
 impl<'b> Names<'b> {
-    fn of(entries: &[Result<Entry, EntryError>], base: &'b str) -> Self {
+    fn of(entries: &[Result<Entry, EntryError>], base: &'b str, resolves: bool) -> Self {
         let mut known: BTreeMap<String, (usize, Option<String>)> = BTreeMap::new();
         for entry in entries.iter().flatten() {
             if let Some(name) = &entry.full_url {
-                let one = known.entry(name.clone()).or_insert((0, target(&entry.request)));
+                let writes = matches!(entry.request.method, Method::Post | Method::Put | Method::Patch);
+                let stands_for = target(&entry.request).filter(|_| resolves && writes);
+                let one = known.entry(name.clone()).or_insert((0, stands_for));
                 one.0 += 1;
             }
         }
@@ -195,7 +199,9 @@ impl<'b> Names<'b> {
                 return Err(EntryError::FullUrl);
             }
         }
-        let holds_names = |body: &Vec<u8>| body.windows(4).any(|four| four == b"urn:");
+        // Any of its letters may be an escape.
+        let holds_names =
+            |body: &Vec<u8>| body.windows(4).any(|four| four == b"urn:") || body.windows(2).any(|two| two == b"\\u");
         if let Some(body) = request.body.as_ref().filter(|body| holds_names(body))
             && let Ok(mut value) = serde_json::from_slice::<Value>(body)
         {

@@ -5,16 +5,106 @@ use serde_json::{Map, Value};
 
 use super::{DEPTH_MAX, OPERATIONS_MAX};
 
+/// Elements that are choices of types (FHIR R4 and R5), by their names without the type.
+const CHOICES: [&str; 32] = [
+    "abatement",
+    "allowed",
+    "answer",
+    "asNeeded",
+    "collected",
+    "content",
+    "deceased",
+    "detail",
+    "diagnosis",
+    "dose",
+    "due",
+    "effective",
+    "entity",
+    "fastingStatus",
+    "identified",
+    "item",
+    "location",
+    "medication",
+    "minimumVolume",
+    "multipleBirth",
+    "occurred",
+    "occurrence",
+    "onset",
+    "performed",
+    "product",
+    "rate",
+    "reported",
+    "scheduled",
+    "serviced",
+    "start",
+    "timing",
+    "value",
+];
+/// Types that the names of choices end with.
+const TYPES: [&str; 30] = [
+    "Address",
+    "Age",
+    "Annotation",
+    "Attachment",
+    "Boolean",
+    "Canonical",
+    "Code",
+    "CodeableConcept",
+    "CodeableReference",
+    "Coding",
+    "Date",
+    "DateTime",
+    "Decimal",
+    "Duration",
+    "HumanName",
+    "Identifier",
+    "Instant",
+    "Integer",
+    "Money",
+    "Period",
+    "Quantity",
+    "Range",
+    "Ratio",
+    "Reference",
+    "SampledData",
+    "String",
+    "Time",
+    "Timing",
+    "Uri",
+    "Url",
+];
+
 /// What a resource would be afterwards.
+///
+/// SECURITY: what is added under two names, because it may be a choice, stands there under one of them. A later
+/// operation could speak of the other, and do nothing at the server.
 pub(super) fn apply(mut resource: Value, parameters: &Value) -> Option<Value> {
     let operations = parameters.get("parameter")?.as_array().filter(|all| all.len() <= OPERATIONS_MAX)?;
+    let mut doubtful: Vec<String> = Vec::new();
     for operation in operations {
         if operation.get("name")?.as_str()? != "operation" {
             return None;
         }
-        one(&mut resource, &Operation::read(operation.get("part")?)?)?;
+        let operation = Operation::read(operation.get("part")?)?;
+        let touches =
+            |name: &str| doubtful.iter().any(|added| added.starts_with(name) || name.starts_with(added.as_str()));
+        let path = operation.text("path")?;
+        let mut names = path.split(['.', '[', ']']).skip(1).chain(operation.text("name"));
+        if names.any(|name| !name.is_empty() && touches(name)) {
+            return None;
+        }
+        if one(&mut resource, &operation)? == Named::Twice {
+            doubtful.push(operation.text("name")?.to_owned());
+        }
     }
     Some(resource)
+}
+
+/// How what an operation speaks of is named afterwards.
+#[derive(PartialEq)]
+enum Named {
+    Once,
+    Twice,
 }
 
 /// One operation, its parts by name, each there once.
@@ -52,7 +142,7 @@ impl<'a> Operation<'a> {
     }
 }
 
-fn one(resource: &mut Value, operation: &Operation<'_>) -> Option<()> {
+fn one(resource: &mut Value, operation: &Operation<'_>) -> Option<Named> {
     let steps = steps(operation.text("path")?, resource.get("resourceType")?.as_str()?)?;
     if steps.len() > DEPTH_MAX {
         return None;
@@ -64,14 +154,14 @@ fn one(resource: &mut Value, operation: &Operation<'_>) -> Option<()> {
         }
         "replace" => {
             *find(resource, &steps)? = operation.value?.1.clone();
-            Some(())
+            Some(Named::Once)
         }
-        "delete" => delete(resource, &steps),
+        "delete" => delete(resource, &steps).map(|()| Named::Once),
         "insert" => {
             let list = list(resource, &steps)?;
             let at = operation.index("index").filter(|at| *at <= list.len())?;
             list.insert(at, operation.value?.1.clone());
-            Some(())
+            Some(Named::Once)
         }
         "move" => {
             let list = list(resource, &steps)?;
@@ -81,7 +171,7 @@ fn one(resource: &mut Value, operation: &Operation<'_>) -> Option<()> {
             }
             let moved = list.remove(from);
             list.insert(to, moved);
-            Some(())
+            Some(Named::Once)
         }
         _ => None,
     }
@@ -135,29 +225,36 @@ fn list<'v>(resource: &'v mut Value, steps: &[(&str, Option<usize>)]) -> Option<
 
 /// An element by its name in FHIRPath; a choice (`value[x]`) by the name it has there, without its type.
 fn element<'v>(parent: &'v mut Map<String, Value>, name: &str) -> Option<&'v mut Value> {
+    let key = key_of(parent, name)?;
+    parent.get_mut(&key)
+}
+
+/// The name an element has there.
+fn key_of(parent: &Map<String, Value>, name: &str) -> Option<String> {
     if parent.contains_key(name) {
-        return parent.get_mut(name);
+        return Some(name.to_owned());
     }
-    let is_choice = |key: &str| {
-        key.strip_prefix(name).is_some_and(|kind| kind.bytes().next().is_some_and(|b| b.is_ascii_uppercase()))
-    };
+    let is_choice = |key: &str| CHOICES.contains(&name) && key.strip_prefix(name).is_some_and(|of| TYPES.contains(&of));
     let mut choices: Vec<String> = parent.keys().filter(|key| is_choice(key)).cloned().collect();
     let (Some(only), None) = (choices.pop(), choices.pop()) else { return None };
-    parent.get_mut(&only)
+    Some(only)
 }
 
 /// Add to a list, or what is not there yet.
 ///
 /// SECURITY: whether an element is a choice stands in definitions that are not at hand. So it is judged under both
 /// names it can have.
-fn add(parent: &mut Map<String, Value>, name: &str, kind: &str, value: &Value) -> Option<()> {
+fn add(parent: &mut Map<String, Value>, name: &str, kind: &str, value: &Value) -> Option<Named> {
     let named = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
     if !(named && name.bytes().all(|b| b.is_ascii_alphanumeric())) {
         return None;
     }
     match parent.get_mut(name) {
-        Some(Value::Array(list)) => list.push(value.clone()),
-        Some(_) => return None,
+        Some(Value::Array(list)) => {
+            list.push(value.clone());
+            Some(Named::Once)
+        }
+        Some(_) => None,
         None => {
             let typed = format!("{name}{kind}");
             if parent.contains_key(&typed) || parent.contains_key(&format!("_{name}")) {
@@ -165,9 +262,9 @@ fn add(parent: &mut Map<String, Value>, name: &str, kind: &str, value: &Value) -
             }
             parent.insert(typed, value.clone());
             parent.insert(name.to_owned(), value.clone());
+            Some(Named::Twice)
         }
     }
-    Some(())
 }
 
 /// Take away the one element a path leads to, where there is one.
@@ -188,8 +285,7 @@ fn delete(resource: &mut Value, steps: &[(&str, Option<usize>)]) -> Option<()> {
         (Value::Array(_), _) | (_, Some(1..)) => return None,
         _ => {}
     }
-    let key =
-        parent.keys().find(|key| *key == name).or_else(|| parent.keys().find(|key| key.starts_with(name)))?.clone();
+    let key = key_of(parent, name)?;
     parent.remove(&key);
     Some(())
 }

@@ -134,3 +134,48 @@ fn what_is_added_is_judged_under_every_name_it_can_have() {
     ]);
     assert!(after(&by_path(nested)).is_none());
 }
+
+#[test]
+fn what_was_added_is_spoken_of_by_no_later_operation() {
+    let operation = |parts: Value| json!({ "name": "operation", "part": parts });
+    let add = |name: &str| {
+        operation(json!([
+            { "name": "type", "valueCode": "add" }, { "name": "path", "valueString": "Observation" },
+            { "name": "name", "valueString": name }, { "name": "value", "valueReference": { "reference": "Patient/2" } }]))
+    };
+    let delete = |path: &str| {
+        operation(json!([{ "name": "type", "valueCode": "delete" }, { "name": "path", "valueString": path }]))
+    };
+    let patch = |operations: Value| after(&json!({ "resourceType": "Parameters", "parameter": operations }));
+    assert!(patch(json!([add("specimen")])).is_some());
+    assert!(patch(json!([add("specimen"), add("device")])).is_some());
+    assert!(patch(json!([add("specimen"), delete("Observation.note[0]")])).is_some());
+    for path in
+        ["Observation.specimen", "Observation.specimenReference", "Observation.spec", "Observation.specimen.reference"]
+    {
+        assert_eq!(patch(json!([add("specimen"), delete(path)])), None, "{path}");
+    }
+    assert_eq!(patch(json!([add("specimen"), add("specimen")])), None);
+    // A list that was there has one name.
+    let note = operation(json!([
+        { "name": "type", "valueCode": "add" }, { "name": "path", "valueString": "Observation" },
+        { "name": "name", "valueString": "note" }, { "name": "value", "valueAnnotation": { "text": "three" } }]));
+    assert!(patch(json!([note, note, delete("Observation.note[0]")])).is_some());
+}
+
+#[test]
+fn only_choices_are_known_by_half_their_names() {
+    let delete = |path: &str| {
+        after(&by_path(json!([{ "name": "type", "valueCode": "delete" }, { "name": "path", "valueString": path }])))
+    };
+    assert_eq!(delete("Observation.value").unwrap().get("valueString"), None);
+    for path in ["Observation.valueStr", "Observation.sub", "Observation.resource", "Observation.val"] {
+        assert_eq!(delete(path), None, "{path}");
+    }
+    let patient = br#"{"resourceType":"Patient","birthDate":"2000-01-01","generalPractitioner":[{"reference":"Practitioner/1"}]}"#;
+    for path in ["Patient.birth", "Patient.general"] {
+        let patch =
+            by_path(json!([{ "name": "type", "valueCode": "delete" }, { "name": "path", "valueString": path }]));
+        assert_eq!(apply(patient, patch.to_string().as_bytes()).result, None, "{path}");
+    }
+}

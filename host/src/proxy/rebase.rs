@@ -63,17 +63,21 @@ impl Rebase {
     pub(crate) fn query(&self, url: &str) -> String {
         let Some((path, query)) = url.split_once('?') else { return url.to_owned() };
         let pair = |pair: &str| match pair.split_once('=') {
-            Some((name, value)) => format!("{name}={}", self.values(value)),
+            // A canonical URL is a name, of which the address is a part.
+            Some((name @ ("url" | "_profile" | "_source"), value)) => {
+                format!("{name}={}", self.values(value, Self::url))
+            }
+            Some((name, value)) => format!("{name}={}", self.values(value, Self::value)),
             None => pair.to_owned(),
         };
         format!("{path}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&"))
     }
 
     /// The values of one parameter, percent-encoded as they came.
-    fn values(&self, encoded: &str) -> String {
+    fn values(&self, encoded: &str, turn: impl Fn(&Self, &str) -> String) -> String {
         let spaced = encoded.replace('+', " ");
         let decoded = percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy();
-        let turned = decoded.split(',').map(|one| self.value(one)).collect::<Vec<_>>().join(",");
+        let turned = decoded.split(',').map(|one| turn(self, one)).collect::<Vec<_>>().join(",");
         if turned == decoded {
             return encoded.to_owned();
         }
@@ -142,8 +146,8 @@ mod tests {
             "/Observation?code=https://ehr.example/r4x/1"
         );
         assert_eq!(
-            rebase.query("/ValueSet?url=https://ehr.example/r4/ValueSet/a/b"),
-            "/ValueSet?url=http%3A%2F%2Fh%2Ffhir%2FValueSet%2Fa%2Fb"
+            rebase.query("/ValueSet?url=https://ehr.example/r4/ValueSet/a"),
+            "/ValueSet?url=http%3A%2F%2Fh%2Ffhir%2FValueSet%2Fa"
         );
         assert_eq!(rebase.query("/Observation/9"), "/Observation/9");
     }

@@ -95,6 +95,12 @@ impl Front {
                 &patient_app,
                 "launch/patient patient/Patient.rs patient/Observation.rs?category=laboratory patient/Encounter.r",
             ),
+            (
+                "either",
+                "patient=Patient/p1",
+                &patient_app,
+                "launch/patient patient/Observation.rs?category=laboratory patient/Observation.rs?code=1001-1",
+            ),
             ("provider", "provider=Practitioner/dr1", &provider_app, "openid fhirUser user/*.cruds"),
             ("loader", "provider=Practitioner/dr3", &provider_app, "user/*.cruds"),
         ] {

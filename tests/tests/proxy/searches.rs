@@ -146,6 +146,33 @@ fn reads(front: &Front) {
     }
 }
 
+/// Searches over types, and by scopes that no single search can say, are run in parts: neither server knows the first.
+fn unions(front: &Front) {
+    let _turn = front.turn();
+    for who in ["patient", "provider", "system"] {
+        let found = front.search(who, "/?_type=Condition,Immunization&_lastUpdated=ge2020").unwrap();
+        let mut wanted = expected(front, who, "/Condition").matches;
+        wanted.extend(expected(front, who, "/Immunization").matches);
+        assert_eq!(keys(&found.matches), keys(&wanted), "{who}");
+        assert_eq!(found.matches.len(), wanted.len(), "{who}");
+    }
+    let both = front.search("either", "/Observation").unwrap();
+    let of = |query: &str| front.server.search(&format!("/Observation?patient=p1&{query}")).matches;
+    let wanted: BTreeSet<String> = keys(&of("category=laboratory")).union(&keys(&of("code=1001-1"))).cloned().collect();
+    assert_eq!((keys(&both.matches), both.matches.len()), (wanted, 2));
+    assert_eq!(front.get("either", "/Observation?_summary=count").status, 403);
+}
+
+#[test]
+fn unions_on_sekmet() {
+    unions(sekmet());
+}
+
+#[test]
+fn unions_on_hapi() {
+    unions(hapi());
+}
+
 #[test]
 fn reads_on_sekmet() {
     reads(sekmet());

@@ -157,6 +157,14 @@ fn preconditions(front: &Front) {
     let any = put("q1", &[("if-match", "*")]);
     assert_eq!(any.status, 200, "{}", any.text);
 
+    let mut wants_some = entry("PUT", "Observation/q5", Some(observation("q5", "p1")));
+    wants_some["request"]["ifMatch"] = json!("W/\"1\"");
+    let of_hidden = entry("PUT", "Observation/q2", Some(observation("q2", "p1")));
+    let batch = json!({ "resourceType": "Bundle", "type": "batch", "entry": [wants_some, of_hidden] });
+    let answer = front.send("patient", "POST", "/", &[], &batch.to_string()).json();
+    assert_eq!((&answer["entry"][0], statuses(&answer)), (&answer["entry"][1], vec!["404".into(), "404".into()]));
+    assert_eq!(status(front, "/Observation/q5"), 404);
+
     // In a batch each entry fails for itself.
     let mut stale = entry("PUT", "Observation/q1", Some(observation("q1", "p1")));
     stale["request"]["ifMatch"] = json!("W/\"77\"");
@@ -177,6 +185,32 @@ fn preconditions(front: &Front) {
     let twice = json!({ "resourceType": "Bundle", "type": "batch", "entry": [
         entry("PUT", "Observation/q1", Some(observation("q1", "p1"))), entry("DELETE", "Observation/q1", None) ] });
     is_outcome(&front.send("patient", "POST", "/", &[], &twice.to_string()), 400);
+}
+
+/// What gives access is not written by a patch that says one thing here and does another there.
+fn patches(front: &Front) {
+    let _turn = front.turn();
+    let operation = |parts: Value| json!({ "name": "operation", "part": parts });
+    let delete = |path: &str| {
+        operation(json!([{ "name": "type", "valueCode": "delete" }, { "name": "path", "valueString": path }]))
+    };
+    let add = operation(json!([
+        { "name": "type", "valueCode": "add" }, { "name": "path", "valueString": "Patient" },
+        { "name": "name", "valueString": "managingOrganization" },
+        { "name": "value", "valueReference": { "reference": "Organization/org1" } }]));
+    let of_doctor = operation(json!([
+        { "name": "type", "valueCode": "add" }, { "name": "path", "valueString": "Patient" },
+        { "name": "name", "valueString": "link" },
+        { "name": "value", "valueReference": { "reference": "Patient/p2" } }]));
+    let send = |operations: Value| {
+        let patch = json!({ "resourceType": "Parameters", "parameter": operations });
+        front.send("patient", "PATCH", "/Patient/p1", &[], &patch.to_string())
+    };
+    let before = front.server.send("GET", "/Patient/p1", &[], "").text;
+    is_outcome(&send(json!([of_doctor, delete("Patient.linkReference"), delete("Patient.link")])), 404);
+    is_outcome(&send(json!([delete("Patient.birth")])), 404);
+    is_outcome(&send(json!([add, delete("Patient.managing")])), 404);
+    assert_eq!(front.server.send("GET", "/Patient/p1", &[], "").text, before);
 }
 
 fn statuses(bundle: &Value) -> Vec<String> {
@@ -416,4 +450,15 @@ macro_rules! on_each {
         mod on_hapi { $(#[test] fn $name() { super::$name(super::hapi()); })* }
     };
 }
-on_each!(writes, conditional_writes, preconditions, posts_in_bundles, bundles, histories, everything, pages, odds);
+on_each!(
+    writes,
+    patches,
+    conditional_writes,
+    preconditions,
+    posts_in_bundles,
+    bundles,
+    histories,
+    everything,
+    pages,
+    odds
+);

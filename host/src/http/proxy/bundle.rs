@@ -2,9 +2,10 @@
 //! back into the order of the request.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::{HeaderName, StatusCode, header};
-use chartgate_model::{DecisionRequest, FhirRequest, Interaction, strict};
+use chartgate_model::{Basis, DecisionRequest, FhirRequest, Interaction, strict};
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -55,19 +56,20 @@ impl Proxy<'_> {
         mut request: Box<DecisionRequest>,
     ) -> Result<Outgoing, Refused> {
         request.obligations = OBLIGATIONS.map(str::to_owned).to_vec();
+        request.request.body = Some(whole_entries(request.request.body.unwrap_or_default())?);
         self.fetch_targets(&mut request).await?;
-        let decided = judge_bundle(self.state, FACE, &self.caller, &request).await?;
+        let mut decided = judge_bundle(self.state, FACE, &self.caller, &request).await?;
         match decided.whole {
             Whole::Permit | Whole::PermitByEntry => {}
             // A batch is answered entry by entry, even where none of it is permitted.
             Whole::Deny if request.request.interaction == Interaction::Batch && !decided.entries.is_empty() => {}
             Whole::Deny => {
-                let denial = Denial::of(chartgate_model::Basis::Request, &decided.reason);
+                let denial = Denial::of(Basis::Request, &decided.reason);
                 return Err(Refused::Denied(Box::new(denial), Some(decided.text)));
             }
             Whole::Indeterminate => return Err(Refused::Denied(Box::new(Denial::unavailable()), Some(decided.text))),
         }
-        let answers = self.carried_out(asked, &request, &decided).await?;
+        let answers = self.carried_out(asked, &request, &mut decided).await?;
         let raw = RawValue::from_string(answers).map_err(|_| Refused::garbled())?;
         let judge = Judge {
             decider: &self.state.decider,
@@ -148,9 +150,18 @@ impl Proxy<'_> {
         if keys.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
             return Err(Refused::told(StatusCode::BAD_REQUEST, "invalid", "a resource is written twice in the bundle"));
         }
-        let fetch = |key: String| async move {
+        let left = AtomicUsize::new(self.state.limits.filter_bytes);
+        let fetch = async |key: String| {
             let outward = Outward { method: "GET".into(), url: format!("/{key}"), ..outward() };
-            match self.send(outward).await {
+            // SECURITY: nobody has looked yet at who wants all this.
+            let most = self.state.limits.body_bytes.min(left.load(Ordering::Relaxed));
+            let answered = self.send_for(outward, most).await;
+            if let Ok(answered) = &answered {
+                let _before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    Some(left.saturating_sub(answered.body.len()))
+                });
+            }
+            match answered {
                 Ok(answered) if answered.status == 200 => Some((key, Some(answered.body))),
                 Ok(answered) if matches!(answered.status, 404 | 410) => Some((key, None)),
                 // What cannot be had is not there to be judged: its entry is denied, and no other.
@@ -184,7 +195,7 @@ impl Proxy<'_> {
         &self,
         asked: &Incoming,
         request: &DecisionRequest,
-        decided: &BundleAnswer,
+        decided: &mut BundleAnswer,
     ) -> Result<String, Refused> {
         let body = request.request.body.as_deref().unwrap_or_default();
         let sent: Sent<'_> = serde_json::from_slice(body).map_err(|_| malformed())?;
@@ -195,10 +206,19 @@ impl Proxy<'_> {
                 None => Onward::Denied,
             });
         }
-        if request.request.interaction == Interaction::Transaction
-            && outgoing.iter().any(|one| matches!(one, Onward::OtherVersion))
-        {
-            return Err(other_version());
+        if request.request.interaction == Interaction::Transaction {
+            if outgoing.iter().any(|one| matches!(one, Onward::OtherVersion)) {
+                return Err(other_version());
+            }
+            if outgoing.iter().any(|one| matches!(one, Onward::Absent)) {
+                return Err(Refused::Denied(Box::new(Denial::of(Basis::Request, "absent")), None));
+            }
+        }
+        // SECURITY: what is not there looks like what is hidden, whatever the entry wants of it.
+        for (one, entry) in outgoing.iter().zip(&mut decided.entries) {
+            if let (Onward::Absent, EntryAnswer::Answered(answer, _)) = (one, entry) {
+                answer.verdict = Verdict::Deny(Basis::Content);
+            }
         }
         let kind = if request.request.interaction == Interaction::Transaction { "transaction" } else { "batch" };
         let entries: Vec<&str> = outgoing.iter().filter_map(Onward::text).collect();
@@ -215,7 +235,7 @@ impl Proxy<'_> {
         let answer = |one: &Onward| match one {
             Onward::Entry(_) => answers.next().unwrap_or_else(|| "{}".to_owned()),
             Onward::OtherVersion => r#"{"response":{"status":"412 Precondition Failed"}}"#.to_owned(),
-            Onward::Denied => "{}".to_owned(),
+            Onward::Denied | Onward::Absent => "{}".to_owned(),
         };
         let all: Vec<String> = outgoing.iter().map(answer).collect();
         Ok(format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}-response\",\"entry\":[{}]}}", all.join(",")))
@@ -282,20 +302,24 @@ impl Proxy<'_> {
                 return Ok(Onward::OtherVersion);
             }
         }
+        let key = fhir.id.as_ref().map(|id| format!("{}/{id}", fhir.resource_type));
+        let is_there = bundle.stored.iter().any(|one| Some(&one.key) == key.as_ref() && one.content.is_some());
+        match method.as_str() {
+            "PUT" | "PATCH" | "DELETE" if request.contains_key("ifMatch") && !is_there => return Ok(Onward::Absent),
+            "PUT" if key.is_some() && !is_there => drop(request.insert("ifNoneMatch".into(), json!("*"))),
+            "POST" => drop(request.remove("ifMatch")),
+            _ => {}
+        }
         let reads = matches!(method.as_str(), "GET" | "HEAD");
         if reads {
             // What the app has already does not count: the answer is looked into in any case.
             request.remove("ifNoneMatch");
             request.remove("ifModifiedSince");
-        } else if request.contains_key("ifNoneMatch") {
-            let key = fhir.id.as_ref().map(|id| format!("{}/{id}", fhir.resource_type));
-            let is_there = bundle.stored.iter().any(|one| Some(&one.key) == key.as_ref() && one.content.is_some());
-            if is_there || text(&request, "ifNoneMatch") != "*" {
-                return Ok(Onward::OtherVersion);
-            }
+        } else if request.contains_key("ifNoneMatch") && (is_there || text(&request, "ifNoneMatch") != "*") {
+            return Ok(Onward::OtherVersion);
         }
         // Not every server knows itself by its whole address here.
-        let url = self.at.own_query(&whole(self.below(&text(&request, "url"))));
+        let url = self.at.own_query(self.below(&text(&request, "url")));
         request.insert("url".into(), json!(url));
         let request = serde_json::value::to_raw_value(&request).map_err(|_| malformed())?;
         let entry = entry.with("request", Some(&request));
@@ -310,6 +334,8 @@ enum Onward {
     Entry(String),
     /// it is not permitted
     Denied,
+    /// it is permitted, and wants some version of what is not there
+    Absent,
     /// it is permitted, and wants to write another version than there is
     OtherVersion,
 }
@@ -318,9 +344,34 @@ impl Onward {
     fn text(&self) -> Option<&str> {
         match self {
             Self::Entry(text) => Some(text),
-            Self::Denied | Self::OtherVersion => None,
+            Self::Denied | Self::Absent | Self::OtherVersion => None,
         }
     }
+}
+
+/// The same bundle, whose entries wish for nothing less than whole resources.
+fn whole_entries(body: Vec<u8>) -> Result<Vec<u8>, Refused> {
+    let text = std::str::from_utf8(&body).map_err(|_| malformed())?;
+    // Any of its letters may be an escape, of JSON or of the URL.
+    if !["_elements", "_summary", "\\u", "%5F", "%5f"].iter().any(|part| text.contains(part)) {
+        return Ok(body);
+    }
+    let raw: &RawValue = serde_json::from_str(text).map_err(|_| malformed())?;
+    let members = Members::read(raw, "").map_err(|_| malformed())?;
+    let sent: Sent<'_> = serde_json::from_slice(&body).map_err(|_| malformed())?;
+    let one = |raw: &RawValue| -> Option<Box<RawValue>> {
+        let entry = Members::read(raw, "entry").ok()?;
+        let mut request: BTreeMap<String, Value> = serde_json::from_str(entry.get("request")?.get()).ok()?;
+        let url = whole(request.get("url")?.as_str()?);
+        request.insert("url".into(), json!(url));
+        let request = serde_json::value::to_raw_value(&request).ok()?;
+        serde_json::value::to_raw_value(&entry.with("request", Some(&request))).ok()
+    };
+    // What cannot be read so is refused where entries are read.
+    let entries: Vec<Box<RawValue>> =
+        sent.entry.iter().map(|raw| one(raw).unwrap_or_else(|| (*raw).to_owned())).collect();
+    let entries = serde_json::value::to_raw_value(&entries).map_err(|_| malformed())?;
+    serde_json::to_vec(&members.with("entry", Some(&entries))).map_err(|_| malformed())
 }
 
 fn permitted(entry: &EntryAnswer) -> Option<(&Answer, &FhirRequest)> {

@@ -74,7 +74,8 @@ impl Incoming {
             headers.extend(kept_wishes(&wishes).map(|wishes| ("prefer".to_owned(), wishes)));
         }
         let url = whole(&url);
-        let is_form = headers.get("content-type").is_some_and(|media| media.starts_with(FORM));
+        let essence = |media: &String| media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(FORM);
+        let is_form = headers.get("content-type").is_some_and(essence);
         let body = match std::str::from_utf8(&body) {
             Ok(form) if is_form => whole(&format!("?{form}")).trim_start_matches('?').as_bytes().to_vec(),
             _ => body,

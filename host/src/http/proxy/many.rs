@@ -1,8 +1,10 @@
 //! What is answered by a bundle: searches, narrowed or united, histories, operations; and whatever is to be filtered.
 
+use std::collections::BTreeSet;
+
 use axum::http::{StatusCode, header};
 use chartgate_model::parse::{RawRequest, RenderedRequest, check_page};
-use chartgate_model::{DecisionRequest, Interaction, strict};
+use chartgate_model::{DecisionRequest, strict};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -38,8 +40,10 @@ impl Proxy<'_> {
         let answered = match rewritten(answer, request)? {
             None => self.send(self.as_it_came(asked, request)).await?,
             Some(requests) if answer.obliges("search-union") => {
-                // Of types that are searched one by one no row is counted twice.
-                let counts = request.request.interaction == Interaction::SearchSystem;
+                // Where each type is searched once, no row is counted twice.
+                let path = |one: &RenderedRequest| one.url.split('?').next().map(str::to_owned);
+                let paths: BTreeSet<Option<String>> = requests.iter().map(path).collect();
+                let counts = paths.len() == requests.len();
                 self.united(&requests, counts).await?
             }
             Some(requests) => match requests.as_slice() {

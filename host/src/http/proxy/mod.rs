@@ -84,15 +84,21 @@ fn of_base(proxied: &Arc<Proxied>) -> Router<Arc<State>> {
 
 async fn serve(state: &State, at: &Proxied, method: Method, uri: Uri, headers: &HeaderMap, body: Body) -> Response {
     let path = uri.path().strip_prefix(at.path.as_str()).unwrap_or_default();
-    // SECURITY: nobody who does not say who they are has a body read.
-    if !headers.contains_key(header::AUTHORIZATION) && path != "/metadata" {
-        return Outgoing::refused(Refused::Denied(Box::new(Denial::without_token()), None)).into_response();
+    let has_body = matches!(method, Method::POST | Method::PUT | Method::PATCH);
+    // SECURITY: nobody has a body read whose token is not good.
+    let proxy = Proxy::new(state, at);
+    if has_body && let Err(refused) = proxy.knows(headers).await {
+        return Outgoing::refused(refused).into_response();
     }
     let url = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    let most = if matches!(path, "" | "/") { state.limits.bundle_bytes } else { state.limits.body_bytes };
+    let most = match path {
+        _ if !has_body => 0,
+        "" | "/" => state.limits.bundle_bytes,
+        _ => state.limits.body_bytes,
+    };
     let asked = match tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, most)).await {
         Ok(Ok(body)) => Incoming::of(method.as_str(), url, headers, body.to_vec()),
         Err(_) => Err(Refused::told(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time")),
@@ -110,7 +116,7 @@ async fn serve(state: &State, at: &Proxied, method: Method, uri: Uri, headers: &
 
 /// Decide a request, and do what the decision says.
 pub(in crate::http) async fn answer(state: &State, at: &Proxied, asked: &Incoming) -> Outgoing {
-    let proxy = Proxy { state, at, caller: Caller::proxy(&at.tenant), now: (state.edge.now)() };
+    let proxy = Proxy::new(state, at);
     let mut outgoing = proxy.walk(asked).await.unwrap_or_else(Outgoing::refused);
     if asked.method == "HEAD" {
         outgoing.body.clear();
@@ -133,6 +139,25 @@ struct Permitted<'r> {
     answer: Box<Answer>,
     /// the resource asked about, where the decision turned on it
     fetched: Option<Answered>,
+}
+
+impl<'a> Proxy<'a> {
+    fn new(state: &'a State, at: &'a Proxied) -> Self {
+        Self { state, at, caller: Caller::proxy(&at.tenant), now: (state.edge.now)() }
+    }
+
+    /// Refuse whoever brings no good token, before anything else is read.
+    async fn knows(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let bearer = bearer.ok_or_else(|| Refused::Denied(Box::new(Denial::without_token()), None))?;
+        let none = HeaderMap::new();
+        let context = judge::context(self.state, &self.caller, &none, self.now)?;
+        let body = self.body_of(&Incoming::own("GET", "/metadata", bearer), &[]);
+        match context.decidable(body).await? {
+            Decidable::Request(_) => Ok(()),
+            bad @ Decidable::BadToken { .. } => self.bad_token(&context, bad).await.map(drop),
+        }
+    }
 }
 
 impl Proxy<'_> {
@@ -266,7 +291,9 @@ impl Proxy<'_> {
     /// Fetch a resource, and put it beside the request; one that is not there is put there as nothing.
     async fn fetch_into(&self, request: &mut DecisionRequest, key: &str) -> Result<Answered, Refused> {
         let url = format!("/{key}");
-        let mut answered = self.send(Outward { method: "GET".into(), url, ..exchange::outward() }).await?;
+        // What is larger than a request may be is not looked into.
+        let most = self.state.limits.body_bytes;
+        let mut answered = self.send_for(Outward { method: "GET".into(), url, ..exchange::outward() }, most).await?;
         let content = match answered.status {
             200 => Some(answered.body.clone()),
             404 | 410 => None,
@@ -281,7 +308,13 @@ impl Proxy<'_> {
 
     /// Ask the server, and read its content as apps know it.
     async fn send(&self, outward: Outward) -> Result<Answered, Refused> {
-        let mut answered = self.at.upstream.send(outward, self.at.answer_bytes).await.map_err(Refused::Upstream)?;
+        self.send_for(outward, self.at.answer_bytes).await
+    }
+
+    /// The same for an answer of so many bytes at the most.
+    async fn send_for(&self, outward: Outward, most_bytes: usize) -> Result<Answered, Refused> {
+        let most_bytes = most_bytes.min(self.at.answer_bytes);
+        let mut answered = self.at.upstream.send(outward, most_bytes).await.map_err(Refused::Upstream)?;
         answered.body = self.at.seen_json(std::mem::take(&mut answered.body));
         answered.location = answered.location.map(|location| self.at.seen(&location));
         Ok(answered)
