@@ -83,9 +83,7 @@ impl Rebase {
         }
         percent_encoding::utf8_percent_encode(&turned, percent_encoding::NON_ALPHANUMERIC).to_string()
     }
-}
 
-impl Rebase {
     fn value(&self, value: &str) -> String {
         let below = value.strip_prefix(self.from.as_str()).and_then(|rest| rest.strip_prefix('/'));
         let resource = below.and_then(|below| below.split_once('/')).filter(|(kind, id)| {

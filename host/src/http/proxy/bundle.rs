@@ -98,7 +98,7 @@ impl Proxy<'_> {
             let own = serde_json::from_str::<Entry>(raw.get()).ok().and_then(|entry| entry.request);
             let (Some((answer, fhir)), Some(own)) = (permitted(entry), own) else { continue };
             if own.method == "GET" {
-                let url = whole(&format!("/{}", self.below(&own.url)));
+                let url = format!("/{}", self.below(&own.url));
                 let headers = asked.headers_again();
                 let asked = RequestBody { method: own.method, url: url.clone(), headers, body: None };
                 let decided = batch::request_of(request, fhir);

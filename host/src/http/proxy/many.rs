@@ -114,7 +114,7 @@ impl Proxy<'_> {
         if !asked.body.is_empty() {
             outward.headers.extend(asked.content_type().map(|media| (header::CONTENT_TYPE, media.to_owned())));
             outward.body = Some(if request.request.by_form {
-                self.own_form(asked.text().unwrap_or_default())
+                self.own_criteria(asked.text().unwrap_or_default()).into_bytes()
             } else {
                 self.at.own_json(asked.body.clone())
             });
@@ -128,14 +128,9 @@ impl Proxy<'_> {
         outward.url = self.at.own_query(&rendered.url);
         if let Some(form) = &rendered.body {
             outward.headers.push((header::CONTENT_TYPE, FORM.into()));
-            outward.body = Some(self.own_form(form));
+            outward.body = Some(self.own_criteria(form).into_bytes());
         }
         outward
-    }
-
-    fn own_form(&self, form: &str) -> Vec<u8> {
-        let query = self.at.own_query(&format!("?{form}"));
-        query.trim_start_matches('?').as_bytes().to_vec()
     }
 
     /// Run several searches to their ends, and make one answer of them.
@@ -218,7 +213,7 @@ fn too_costly() -> Refused {
 }
 
 /// The requests that are to be sent in place of this one.
-fn rewritten(answer: &Answer, request: &DecisionRequest) -> Result<Option<Vec<RenderedRequest>>, Refused> {
+pub(super) fn rewritten(answer: &Answer, request: &DecisionRequest) -> Result<Option<Vec<RenderedRequest>>, Refused> {
     let Verdict::Permit(permit) = &answer.verdict else { return Err(Refused::garbled()) };
     let Some(obligation) = permit.obligations().iter().find(|one| one.rewrites()) else { return Ok(None) };
     obligation.requests(&request.request).map(Some).ok_or_else(Refused::garbled)

@@ -6,6 +6,7 @@ use chartgate_model::{Interaction, ReturnPreference};
 use serde::Deserialize;
 
 use super::exchange::{Outgoing, Refused, other_version, outward};
+use super::many::rewritten;
 use super::{Permitted, Proxy};
 use crate::decide::{Answer, Verdict};
 use crate::proxy::{Answered, Outward};
@@ -25,8 +26,7 @@ impl Proxy<'_> {
         if asked.has_already(&fetched) {
             return Ok(Outgoing::json(StatusCode::NOT_MODIFIED, Vec::new()).with_headers_of(&fetched));
         }
-        let outgoing = Outgoing::json(StatusCode::OK, fetched.body.clone()).with_headers_of(&fetched);
-        Ok(outgoing)
+        Ok(Outgoing::json(StatusCode::OK, fetched.body.clone()).with_headers_of(&fetched))
     }
 
     /// Create, update, patch or delete, as it was decided and no other way.
@@ -64,7 +64,11 @@ impl Proxy<'_> {
     fn outward_write(&self, permitted: &Permitted<'_>) -> Result<Outward, Refused> {
         let Permitted { asked, request, answer, .. } = permitted;
         let fhir = &request.request;
-        let criteria = rewritten(answer, permitted)?;
+        let criteria = match rewritten(answer, request)?.map(<[RenderedRequest; 1]>::try_from) {
+            None => None,
+            Some(Ok([one])) => Some(one),
+            Some(Err(_)) => return Err(Refused::garbled()),
+        };
         let mut outward = outward();
         outward.method.clone_from(&asked.method);
         let body = asked.body.clone();
@@ -94,6 +98,7 @@ impl Proxy<'_> {
         Ok(outward)
     }
 
+    /// Criteria, or a form, as the server knows them.
     pub(super) fn own_criteria(&self, criteria: &str) -> String {
         let query = self.at.own_query(&format!("?{criteria}"));
         query.trim_start_matches('?').to_owned()
@@ -116,16 +121,6 @@ pub(super) fn if_match(answer: &Answer) -> Result<Option<String>, Refused> {
     let found = obligations(answer).iter().find(|obligation| obligation.id == "if-match");
     let version = found.map(|obligation| serde_json::from_slice::<IfMatch>(&obligation.parameters));
     Ok(version.transpose().map_err(|_| Refused::garbled())?.map(|read| read.version))
-}
-
-/// The one request that is to be sent in place of this one.
-fn rewritten(answer: &Answer, permitted: &Permitted<'_>) -> Result<Option<RenderedRequest>, Refused> {
-    let Some(obligation) = obligations(answer).iter().find(|obligation| obligation.rewrites()) else { return Ok(None) };
-    let requests = obligation.requests(&permitted.request.request).ok_or_else(Refused::garbled)?;
-    match <[RenderedRequest; 1]>::try_from(requests) {
-        Ok([one]) => Ok(Some(one)),
-        Err(_) => Err(Refused::garbled()),
-    }
 }
 
 fn version_of(fetched: Option<&Answered>) -> Option<String> {
